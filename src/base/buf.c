@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_FIRST 256 /* bytes of the first allocation, at least */
+
+void
+buf_free(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){0};
+}
+
+/* Move the unread bytes to the front. */
+static void
+buf_compact(struct buf *b)
+{
+	size_t len = buf_len(b);
+
+	if (b->start == 0 || !b->data)
+		return;
+	memmove(b->data, b->data + b->start, len);
+	b->start = 0;
+	b->end = len;
+}
+
+/* The next capacity that holds need bytes, or 0 when there is none. */
+static size_t
+buf_next_cap(size_t cap, size_t need)
+{
+	if (cap < BUF_FIRST)
+		cap = BUF_FIRST;
+	while (cap < need) {
+		if (cap > SIZE_MAX / 2)
+			return 0;
+		cap *= 2;
+	}
+	return cap;
+}
+
+static bool
+buf_grow(struct buf *b, size_t need)
+{
+	size_t cap = buf_next_cap(b->cap, need);
+	char *data = cap > 0 ? realloc(b->data, cap) : NULL;
+
+	if (!data)
+		return false;
+	b->data = data;
+	b->cap = cap;
+	return true;
+}
+
+bool
+buf_reserve(struct buf *b, size_t n)
+{
+	size_t len = buf_len(b);
+
+	if (b->failed)
+		return false;
+	/* A buffer that was never allocated has no tail to point at, even for n = 0. */
+	if (b->data && n <= buf_room(b))
+		return true;
+	if (n > SIZE_MAX - len) {
+		b->failed = true;
+		return false;
+	}
+	/* Moving is cheap only where at least as many bytes were consumed as move. */
+	if (b->start >= len)
+		buf_compact(b);
+	if (b->data && n <= buf_room(b))
+		return true;
+	if (n > SIZE_MAX - b->end || !buf_grow(b, b->end + n))
+		b->failed = true;
+	return !b->failed;
+}
+
+void
+buf_put(struct buf *b, const void *data, size_t n)
+{
+	if (n == 0 || !buf_reserve(b, n))
+		return;
+	memcpy(buf_tail(b), data, n);
+	buf_commit(b, n);
+}
+
+void
+buf_puts(struct buf *b, const char *s)
+{
+	buf_put(b, s, strlen(s));
+}
+
+void
+buf_putc(struct buf *b, char c)
+{
+	buf_put(b, &c, 1);
+}
+
+void
+buf_putf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	/* vsnprintf wants room for its NUL, which is not committed. */
+	if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
+		b->failed = true;
+		return;
+	}
+	va_start(ap, fmt);
+	(void)vsnprintf(buf_tail(b), (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	buf_commit(b, (size_t)n);
+}
+
+void
+buf_put_u64(struct buf *b, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	buf_put(b, digits + at, sizeof digits - at);
+}
+
+void
+buf_consume(struct buf *b, size_t n)
+{
+	assert(n <= buf_len(b));
+	b->start += n;
+	if (b->start == b->end)
+		b->start = b->end = 0;
+}
+
+void
+buf_trim(struct buf *b, size_t keep)
+{
+	if (buf_len(b) > 0 || b->cap <= keep)
+		return;
+	free(b->data);
+	*b = (struct buf){.failed = b->failed};
+}
+
+char *
+buf_steal(struct buf *b, size_t *ret_len)
+{
+	size_t len = buf_len(b);
+	char *data = NULL;
+
+	if (len > 0 && buf_reserve(b, 1)) {
+		buf_compact(b);
+		data = b->data;
+		data[len] = '\0';
+		b->data = NULL;
+	}
+	if (ret_len)
+		*ret_len = data ? len : 0;
+	/* A failure stays to be seen: NULL alone could be an empty buffer. */
+	free(b->data);
+	*b = (struct buf){.failed = b->failed};
+	return data;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * buf - a growing run of bytes, written at its tail and read at its head.
+ *
+ * Floor 0. A zeroed struct buf is an empty one; its owner calls buf_free().
+ * Writers do not return errors: when memory is short the buffer is marked
+ * failed, keeps what it had and takes no more, and the owner looks at
+ * buf_failed() once, where the bytes are used. Bounds are the owner's too: it
+ * compares buf_len() with its budget before it writes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf {
+	char *data;
+	size_t start; /* first unread byte */
+	size_t end;   /* one past the last byte */
+	size_t cap;   /* bytes allocated */
+	bool failed;
+};
+
+void buf_free(struct buf *b);
+
+/* Make room for n bytes at the tail. False (and failed) when there is no memory. */
+bool buf_reserve(struct buf *b, size_t n);
+
+void buf_put(struct buf *b, const void *data, size_t n);
+void buf_puts(struct buf *b, const char *s);
+void buf_putc(struct buf *b, char c);
+void buf_putf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* n in decimal, without printf. */
+void buf_put_u64(struct buf *b, uint64_t n);
+
+/* Drop n bytes from the head; n <= buf_len(). */
+void buf_consume(struct buf *b, size_t n);
+
+/* Give memory back when the buffer is empty and holds more than keep bytes. */
+void buf_trim(struct buf *b, size_t keep);
+
+/* Hand the bytes over as one malloc'ed, NUL-terminated block (NULL when empty
+ * or failed); the buffer is empty afterwards. The caller frees it. */
+char *buf_steal(struct buf *b, size_t *ret_len);
+
+static inline size_t
+buf_len(const struct buf *b)
+{
+	return b->end - b->start;
+}
+
+/* NULL, as buf_tail(), where nothing was ever allocated: NULL + 0 is undefined in C. */
+static inline char *
+buf_head(const struct buf *b)
+{
+	return b->data ? b->data + b->start : NULL;
+}
+
+static inline char *
+buf_tail(const struct buf *b)
+{
+	return b->data ? b->data + b->end : NULL;
+}
+
+/* Bytes that can be written at the tail without growing. */
+static inline size_t
+buf_room(const struct buf *b)
+{
+	return b->cap - b->end;
+}
+
+/* n bytes were written at buf_tail(). */
+static inline void
+buf_commit(struct buf *b, size_t n)
+{
+	b->end += n;
+}
+
+static inline bool
+buf_failed(const struct buf *b)
+{
+	return b->failed;
+}

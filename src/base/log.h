@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log - one line a message, never in the way.
+ *
+ * Floor 0. Messages go to the journal's socket when standard error is the
+ * journal, else to standard error as text or JSON. Writing never blocks: a
+ * line that does not go out at once is dropped and counted, and the count is
+ * logged when lines go out again. Bytes from outside are escaped here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <syslog.h> /* LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG */
+
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* What a line is about; unset members are left out of it. */
+struct log_about {
+	const char *pool;
+	int worker; /* slot + 1; 0: none */
+	pid_t pid;
+	uint64_t job;
+};
+
+/* level: the most verbose level that is written (LOG_ERR … LOG_DEBUG). Can be
+ * called again, when the configuration is known. Before the first call:
+ * LOG_INFO as text. */
+void log_setup(const char *program, int level, enum log_format format);
+bool log_wants(int level);
+
+void log_msg(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void log_about(const struct log_about *about, int level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mem - memory for the daemon's own small objects.
+ *
+ * Floor 0. These succeed or do not return: a process that cannot get the few
+ * bytes of a worker's or a client's record has nothing better to do than to say
+ * so and be restarted. What a peer can make large (payloads, results, buffers)
+ * is never got here; it is bounded, and its failure is that peer's error.
+ */
+#pragma once
+
+#include <stddef.h>
+
+void *mem_new(size_t size); /* zeroed */
+void *mem_array(size_t n, size_t size);
+char *mem_strdup(const char *s); /* NULL gives NULL */
+
+/* malloc'ed printf. */
+char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Say that memory is short and abort. */
+_Noreturn void mem_out(void);

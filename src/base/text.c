@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/text.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+static const char dots[] = "...";
+
+/* The lead bytes of UTF-8 and what they ask for. Ranges of the second byte keep
+ * out overlong forms (E0, F0), surrogates (ED) and what is past U+10FFFF (F4). */
+static const struct utf8_form {
+	uint8_t first, last; /* lead bytes */
+	uint8_t len;	     /* bytes of the sequence */
+	uint8_t min, max;    /* second byte */
+} utf8_forms[] = {
+	{0x00, 0x7f, 1, 0x00, 0x00}, {0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf},
+	{0xe1, 0xec, 3, 0x80, 0xbf}, {0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf},
+	{0xf0, 0xf0, 4, 0x90, 0xbf}, {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+};
+
+/* The bytes of the character at s, or 0 when none is there. len > 0 */
+static size_t
+utf8_len(const unsigned char *s, size_t len)
+{
+	const struct utf8_form *f = utf8_forms;
+	const struct utf8_form *end = f + sizeof utf8_forms / sizeof *f;
+
+	while (f < end && (s[0] < f->first || s[0] > f->last))
+		f++;
+	if (f == end || f->len > len)
+		return 0;
+	if (f->len > 1 && (s[1] < f->min || s[1] > f->max))
+		return 0;
+	for (size_t i = 2; i < f->len; i++)
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	return f->len;
+}
+
+static bool
+is_control(const unsigned char *s, size_t len)
+{
+	if (len == 1)
+		return s[0] < 0x20 || s[0] == 0x7f;
+	return len == 2 && s[0] == 0xc2 && s[1] < 0xa0; /* C1: U+0080 … U+009F */
+}
+
+/* The next character of src, fit to be shown, in piece. Returns how many bytes
+ * of src it took. */
+static size_t
+show(char piece[8], size_t *ret_len, const unsigned char *src, size_t len)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t n = utf8_len(src, len);
+
+	if (n > 0 && !is_control(src, n)) {
+		memcpy(piece, src, n);
+		*ret_len = n;
+		return n;
+	}
+	if (n == 0)
+		n = 1;
+	for (size_t i = 0; i < n; i++)
+		memcpy(piece + 4 * i, (char[]){'\\', 'x', hex[src[i] >> 4], hex[src[i] & 15]}, 4);
+	*ret_len = 4 * n;
+	return n;
+}
+
+char *
+text_escape(char *dst, size_t cap, const char *src, size_t len)
+{
+	const unsigned char *s = (const unsigned char *)src;
+	size_t at = 0, cut = 0; /* cut: the last place where the dots would fit */
+
+	assert(cap >= 8);
+	for (size_t i = 0; i < len;) {
+		char piece[8];
+		size_t n;
+
+		i += show(piece, &n, s + i, len - i);
+		if (at + n >= cap) {
+			memcpy(dst + cut, dots, sizeof dots);
+			return dst;
+		}
+		memcpy(dst + at, piece, n);
+		at += n;
+		if (at + sizeof dots <= cap)
+			cut = at;
+	}
+	dst[at] = '\0';
+	return dst;
+}
+
+static unsigned
+min_unsigned(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* Recursion no deeper than limit, which is small (its work grows as 4^limit);
+ * equal heads can be dropped: matching them is never worse than any edit. */
+unsigned
+text_distance(const char *a, const char *b, unsigned limit)
+{
+	unsigned best;
+
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	if (*a == *b)
+		return 0;
+	if (limit == 0)
+		return 1;
+	best = limit;
+	if (*a && *b)
+		best = min_unsigned(best, text_distance(a + 1, b + 1, limit - 1));
+	if (*a)
+		best = min_unsigned(best, text_distance(a + 1, b, limit - 1));
+	if (*b)
+		best = min_unsigned(best, text_distance(a, b + 1, limit - 1));
+	if (*a && *b && a[0] == b[1] && a[1] == b[0])
+		best = min_unsigned(best, text_distance(a + 2, b + 2, limit - 1));
+	return best + 1;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client - one connection: its commands in, its replies out, in order.
+ *
+ * Floor 5. Owned by the server. Commands are read and carried out as they come;
+ * those that wait for a job hold a reply slot, and the replies behind them wait
+ * in theirs. A client over its budget (slots, bytes) is not read from until it
+ * has taken its replies.
+ */
+#pragma once
+
+#include "control/server.h"
+#include "io/stream.h"
+#include "wire/resp.h"
+
+#include <sys/types.h>
+
+#define CLIENT_NAME_MAX 64
+#define CLIENT_SLOTS_MAX 16384 /* replies owed to one connection */
+
+struct client {
+	struct server *server;
+	struct list all, dirty;
+	struct stream stream;
+	struct resp_parser parser;
+	struct list replies; /* struct reply, in the order of their commands */
+	size_t reply_count;
+	size_t reply_bytes; /* in finished replies that wait for an earlier one */
+	enum resp_proto proto;
+	uint64_t id;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	mono_t since;
+	uint64_t commands;
+	char name[CLIENT_NAME_MAX + 1];
+	char lib_name[CLIENT_NAME_MAX + 1], lib_ver[CLIENT_NAME_MAX + 1];
+	bool closing;  /* no more is read; closed when all replies are out */
+	bool gone;     /* closed at the turn's end */
+	bool only;     /* the one client of a private daemon */
+};
+
+/* take_fd is consumed. NULL on failure. */
+struct client *client_new(struct server *s, int take_fd);
+void client_free(struct client *c); /* jobs that belong to it: on_disconnect */
+
+/* At the turn's end: send, and read on if it was held. False: free it. */
+bool client_turn(struct client *c);
+
+bool client_is_flushed(const struct client *c);
+
+/* ---- reply.c: the slots ---- */
+
+/* Where to put a reply that is there at once. */
+struct buf *client_reply(struct client *c);
+
+/* Owe a reply until job is over. wait_us, where it is not USEC_INFINITY, is how
+ * long: then a RUN is answered -PENDING and goes on by itself, a RESULT null. */
+void client_await(struct client *c, struct job *j, bool run, int64_t wait_us);
+
+/* Move what is ready, first in, first out, to the stream. */
+void client_collect(struct client *c);
+void client_drop_replies(struct client *c);
+/* Bytes of replies that it has not taken. */
+size_t client_reply_bytes(struct client *c);
+
+/* The outcome of a job that is over. */
+void job_put_outcome(struct buf *out, const struct job *j);
+
+void client_note(struct client *c); /* there is something for the turn's end */

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about the daemon itself: STATUS, INFO, CONFIG, DRAIN, SHUTDOWN. */
+#include "config.h"
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "control/command.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- STATUS ---- */
+
+struct totals {
+	uint64_t workers, wanted, busy, memory, done, failed;
+};
+
+static struct totals
+sum_up(const struct pools *ps)
+{
+	struct totals t = {0};
+
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		t.workers += p->up;
+		t.wanted += p->conf->workers;
+		t.busy += pool_count_workers(p).busy;
+		t.memory += pool_bytes(p);
+		t.done += p->stats.done;
+		t.failed += p->stats.failed;
+	}
+	return t;
+}
+
+static void
+cmd_status(struct request *r)
+{
+	const struct server *s = r->server;
+	struct totals t = sum_up(s->pools);
+	struct fields f;
+
+	fields_begin(&f, r->client->proto);
+	field_str(&f, "version", PREFORKD_VERSION);
+	field_int(&f, "pid", getpid());
+	field_str(&f, "state", s->ops->state(s->ctx));
+	field_int(&f, "uptime_ms", mono_since(r->now, s->started) / USEC_PER_MSEC);
+	field_int(&f, "generation", 1);
+	field_int(&f, "clients", (int64_t)s->client_count);
+	field_int(&f, "pools", (int64_t)s->pools->count);
+	field_int(&f, "workers", (int64_t)t.workers);
+	field_int(&f, "workers_wanted", (int64_t)t.wanted);
+	field_int(&f, "busy", (int64_t)t.busy);
+	field_int(&f, "queued", (int64_t)pools_queued(s->pools));
+	field_int(&f, "running", (int64_t)pools_running(s->pools));
+	field_int(&f, "memory_bytes", (int64_t)t.memory);
+	field_str(&f, "config", s->conf->path);
+	fields_end(&f, r->out);
+}
+
+/* ---- INFO: the sections that Redis' tools look for, and ours ---- */
+
+static void
+info_server(struct request *r, struct buf *b)
+{
+	const struct server *s = r->server;
+
+	buf_putf(b,
+		 "redis_version:7.0.0\r\nredis_mode:standalone\r\n"
+		 "preforkd_version:" PREFORKD_VERSION "\r\nprocess_id:%d\r\n"
+		 "uptime_in_seconds:%lld\r\nstate:%s\r\n",
+		 (int)getpid(), (long long)(mono_since(r->now, s->started) / USEC_PER_SEC),
+		 s->ops->state(s->ctx));
+}
+
+static void
+info_clients(struct request *r, struct buf *b)
+{
+	buf_putf(b, "connected_clients:%llu\r\nmaxclients:%llu\r\n",
+		 (unsigned long long)r->server->client_count,
+		 (unsigned long long)r->server->conf->control.max_clients);
+}
+
+static void
+info_stats(struct request *r, struct buf *b)
+{
+	struct totals t = sum_up(r->server->pools);
+
+	buf_putf(b,
+		 "total_connections_received:%llu\r\njobs_done:%llu\r\njobs_failed:%llu\r\n"
+		 "jobs_queued:%llu\r\njobs_running:%llu\r\nworkers:%llu\r\n",
+		 (unsigned long long)r->server->connections, (unsigned long long)t.done,
+		 (unsigned long long)t.failed, (unsigned long long)pools_queued(r->server->pools),
+		 (unsigned long long)pools_running(r->server->pools),
+		 (unsigned long long)t.workers);
+}
+
+static void
+info_pools(struct request *r, struct buf *b)
+{
+	const struct pools *ps = r->server->pools;
+
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		buf_putf(b,
+			 "pool_%s:state=%s,up=%u,workers=%u,queued=%llu,done=%llu,failed=%llu\r\n",
+			 p->conf->name, pool_state_name(pool_state(p)), p->up, p->conf->workers,
+			 (unsigned long long)p->queue.count, (unsigned long long)p->stats.done,
+			 (unsigned long long)p->stats.failed);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*put)(struct request *r, struct buf *b);
+} info_sections[] = {
+	{"Server", info_server},
+	{"Clients", info_clients},
+	{"Stats", info_stats},
+	{"Pools", info_pools},
+};
+
+static bool
+info_wanted(const struct request *r, const char *section)
+{
+	static const char *const all[] = {"all", "default", "everything"};
+
+	for (size_t i = 1; i < r->argc; i++) {
+		if (slice_is(&r->argv[i], section))
+			return true;
+		for (size_t a = 0; a < sizeof(all) / sizeof(all[0]); a++)
+			if (slice_is(&r->argv[i], all[a]))
+				return true;
+	}
+	return r->argc == 1;
+}
+
+static void
+cmd_info(struct request *r)
+{
+	struct buf b = {0};
+
+	for (size_t i = 0; i < sizeof(info_sections) / sizeof(info_sections[0]); i++) {
+		if (!info_wanted(r, info_sections[i].name))
+			continue;
+		buf_putf(&b, "%s# %s\r\n", buf_len(&b) ? "\r\n" : "", info_sections[i].name);
+		info_sections[i].put(r, &b);
+	}
+	resp_put_bulk(r->out, buf_head(&b), buf_len(&b));
+	buf_free(&b);
+}
+
+/* ---- CONFIG GET: the names that Redis' tools ask for ---- */
+
+static void
+config_maxclients(const struct request *r, char *dst, size_t cap)
+{
+	snprintf(dst, cap, "%llu", (unsigned long long)r->server->conf->control.max_clients);
+}
+
+static void
+config_timeout(const struct request *r, char *dst, size_t cap)
+{
+	(void)r;
+	snprintf(dst, cap, "0");
+}
+
+static void
+config_save(const struct request *r, char *dst, size_t cap)
+{
+	(void)r;
+	snprintf(dst, cap, "%s", "");
+}
+
+static void
+config_no(const struct request *r, char *dst, size_t cap)
+{
+	(void)r;
+	snprintf(dst, cap, "no");
+}
+
+static const struct {
+	const char *name;
+	void (*get)(const struct request *r, char *dst, size_t cap);
+} config_rows[] = {
+	{"appendonly", config_no},
+	{"maxclients", config_maxclients},
+	{"save", config_save},
+	{"timeout", config_timeout},
+};
+
+static bool
+config_matches(const struct request *r, const char *name)
+{
+	char pattern[64];
+
+	for (size_t i = 2; i < r->argc; i++) {
+		const struct resp_slice *s = &r->argv[i];
+
+		if (s->len >= sizeof(pattern))
+			continue;
+		memcpy(pattern, s->data, s->len);
+		pattern[s->len] = 0;
+		if (!fnmatch(pattern, name, FNM_CASEFOLD))
+			return true;
+	}
+	return false;
+}
+
+static void
+cmd_config(struct request *r)
+{
+	struct fields f;
+	char value[64];
+
+	if (!slice_is(&r->argv[1], "GET") || r->argc < 3) {
+		resp_put_errorf(r->out, "ERR",
+				"only CONFIG GET pattern: the configuration is in its files "
+				"(preforkd -T prints it)");
+		return;
+	}
+	fields_begin(&f, r->client->proto);
+	for (size_t i = 0; i < sizeof(config_rows) / sizeof(config_rows[0]); i++) {
+		if (!config_matches(r, config_rows[i].name))
+			continue;
+		config_rows[i].get(r, value, sizeof(value));
+		field_str(&f, config_rows[i].name, value);
+	}
+	fields_end(&f, r->out);
+}
+
+/* ---- DRAIN, SHUTDOWN ---- */
+
+static void
+log_admin(const struct request *r, const char *what)
+{
+	log_msg(LOG_NOTICE, "%s by uid %u, pid %d", what, r->client->uid, (int)r->client->pid);
+}
+
+static void
+cmd_drain(struct request *r)
+{
+	log_admin(r, "DRAIN");
+	r->server->ops->drain(r->server->ctx);
+	resp_put_simple(r->out, "OK");
+}
+
+static void
+cmd_shutdown(struct request *r)
+{
+	bool now = r->argc == 2 && slice_is(&r->argv[1], "NOW");
+
+	if (r->argc > 1 && !now) {
+		resp_put_errorf(r->out, "ERR", "SHUTDOWN takes NOW, or nothing");
+		return;
+	}
+	log_admin(r, now ? "SHUTDOWN NOW" : "SHUTDOWN");
+	r->server->ops->stop(r->server->ctx, now);
+	resp_put_simple(r->out, "OK");
+}
+
+const struct command admin_commands[] = {
+	{.name = "STATUS",
+	 .arity = 1,
+	 .class = CLASS_READ,
+	 .summary = "The daemon at a glance",
+	 .handle = cmd_status},
+	{.name = "INFO",
+	 .arity = -1,
+	 .class = CLASS_READ,
+	 .summary = "The daemon at a glance, as text in Redis' form",
+	 .handle = cmd_info,
+	 .args = {{.name = "section", .optional = true, .multiple = true}}},
+	{.name = "CONFIG",
+	 .arity = -2,
+	 .class = CLASS_READ,
+	 .summary = "CONFIG GET: the few settings that Redis' tools ask for",
+	 .handle = cmd_config,
+	 .args = {{.name = "pattern", .token = "GET", .multiple = true}}},
+	{.name = "DRAIN",
+	 .arity = 1,
+	 .class = CLASS_ADMIN,
+	 .summary = "Take no new jobs and finish those there are",
+	 .handle = cmd_drain},
+	{.name = "SHUTDOWN",
+	 .arity = -1,
+	 .class = CLASS_ADMIN,
+	 .summary = "Drain and end; NOW: without waiting for jobs",
+	 .handle = cmd_shutdown,
+	 .args = {{.name = "now", .token = NULL, .optional = true}}},
+	{.name = NULL},
+};

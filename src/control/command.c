@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/command.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define WORD_MAX 64		 /* a longer first word is no command's */
+#define ARGUMENT_MAX (64 * 1024) /* of an argument that is no payload */
+
+static const struct command *const families[] = {
+	job_commands,
+	pool_commands,
+	admin_commands,
+	connection_commands,
+};
+
+#define FAMILIES (sizeof(families) / sizeof(families[0]))
+
+const struct command *
+command_at(size_t i)
+{
+	for (size_t f = 0; f < FAMILIES; f++)
+		for (const struct command *row = families[f]; row->name; row++)
+			if (i-- == 0)
+				return row;
+	return NULL;
+}
+
+bool
+slice_is(const struct resp_slice *s, const char *word)
+{
+	return s->len == strlen(word) && !strncasecmp(s->data, word, s->len);
+}
+
+const struct command *
+command_find(const char *name, size_t len)
+{
+	struct resp_slice s = {.data = name, .len = len};
+
+	for (size_t f = 0; f < FAMILIES; f++)
+		for (const struct command *row = families[f]; row->name; row++)
+			if (slice_is(&s, row->name))
+				return row;
+	return NULL;
+}
+
+const char *command_class_name(enum command_class class)
+{
+	static const char *const names[] = {
+		[CLASS_CONNECTION] = "connection",
+		[CLASS_READ] = "read",
+		[CLASS_SUBMIT] = "submit",
+		[CLASS_ADMIN] = "admin",
+	};
+
+	return names[class];
+}
+
+/* ---- what is wrong with a command, before it is begun ---- */
+
+static void
+put_unknown(struct buf *out, const struct resp_slice *word)
+{
+	char shown[WORD_MAX * 4];
+
+	text_escape(shown, sizeof(shown), word->data, word->len < WORD_MAX ? word->len : WORD_MAX);
+	resp_put_errorf(out, "ERR", "unknown command '%s': COMMAND DOCS lists those there are",
+			shown);
+}
+
+static void
+put_usage(struct buf *out, const struct command *row)
+{
+	struct buf usage = {0};
+
+	for (const struct command_arg *a = row->args; a->name; a++)
+		buf_putf(&usage, a->optional ? " [%s%s%s%s]" : " %s%s%s%s",
+			 a->token ? a->token : "", a->token ? " " : "", a->name,
+			 a->multiple ? " ..." : "");
+	resp_put_errorf(out, "ERR", "wrong number of arguments for '%s': %s%.*s", row->name,
+			row->name, (int)buf_len(&usage), usage.data ? buf_head(&usage) : "");
+	buf_free(&usage);
+}
+
+struct pool *
+request_pool(struct request *r, const struct resp_slice *name)
+{
+	struct pool *p = pools_find(r->server->pools, name->data, name->len);
+	char shown[128];
+
+	if (!p) {
+		text_escape(shown, sizeof(shown), name->data, name->len);
+		resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are",
+				shown);
+	}
+	return p;
+}
+
+static bool
+arity_fits(const struct command *row, size_t argc)
+{
+	return row->arity < 0 ? argc >= (size_t)-row->arity : argc == (size_t)row->arity;
+}
+
+static void
+put_no_permission(struct buf *out, const struct client *c, const struct command *row)
+{
+	resp_put_errorf(out, "NOPERM", "%s needs the right '%s', which uid %u does not have",
+			row->name, command_class_name(row->class), c->uid);
+}
+
+void
+command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
+{
+	const struct command *row = command_find(argv[0].data, argv[0].len);
+	struct request r = {
+		.client = c,
+		.server = c->server,
+		.row = row,
+		.argv = argv,
+		.argc = argc,
+		.out = client_reply(c),
+		.now = loop_now(c->server->loop),
+	};
+
+	if (!row)
+		put_unknown(r.out, &argv[0]);
+	else if (!arity_fits(row, argc))
+		put_usage(r.out, row);
+	else if (!access_allows(c, row->class))
+		put_no_permission(r.out, c, row);
+	else
+		row->handle(&r);
+}
+
+/* Before a long argument is buffered: is it for somebody who may, and for a pool
+ * that would take it? */
+char *
+command_refuse_length(struct client *c, const struct resp_slice *argv, size_t argc, size_t len)
+{
+	const struct command *row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
+	uint64_t limit = ARGUMENT_MAX;
+	const struct pool *p;
+
+	if (row && !access_allows(c, row->class))
+		return mem_printf("NOPERM %s needs the right '%s', which uid %u does not have",
+				  row->name, command_class_name(row->class), c->uid);
+	if (row && row->defers && argc >= 2) {
+		p = pools_find(c->server->pools, argv[1].data, argv[1].len);
+		if (!p)
+			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
+		limit = p->conf->job.max_payload;
+	}
+	if (len <= limit)
+		return NULL;
+	return mem_printf("TOOBIG %zu bytes, and at most %llu are taken (job.max_payload)", len,
+			  (unsigned long long)limit);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command - the table of commands, and the way of a command through it.
+ *
+ * Floor 5. Each family of commands has its rows (cmd_job.c, cmd_pool.c,
+ * cmd_admin.c, cmd_connection.c); dispatch, arity, access, COMMAND and its DOCS
+ * all come from them. A handler either puts one reply into r->out, or owes it by
+ * client_await(). It may set client->closing; it frees nothing.
+ */
+#pragma once
+
+#include "control/client.h"
+
+enum command_class { CLASS_CONNECTION, CLASS_READ, CLASS_SUBMIT, CLASS_ADMIN };
+
+struct request {
+	struct client *client;
+	struct server *server;
+	const struct command *row;
+	const struct resp_slice *argv;
+	size_t argc;
+	struct buf *out;
+	mono_t now;
+};
+
+struct command_arg {
+	const char *name;
+	const char *token; /* the word before it; NULL: none */
+	bool optional, multiple;
+};
+
+struct command {
+	const char *name;
+	int arity; /* words, the name included; negative: at least so many */
+	enum command_class class;
+	const char *summary;
+	void (*handle)(struct request *r);
+	struct command_arg args[8];
+	bool defers; /* the reply may come later: r->out is not to be used then */
+};
+
+/* A family's rows, ended by one without a name. */
+extern const struct command connection_commands[], job_commands[], pool_commands[],
+	admin_commands[];
+
+/* Carry out one command. */
+void command_execute(struct client *c, const struct resp_slice *argv, size_t argc);
+
+/* A long argument is announced, behind argv[0 … argc-1]: NULL to take it, or why
+ * not, as a malloc'ed "CODE text". */
+char *command_refuse_length(struct client *c, const struct resp_slice *argv, size_t argc,
+			    size_t len);
+
+const struct command *command_find(const char *name, size_t len);
+/* The i-th of all rows; NULL past the end. */
+const struct command *command_at(size_t i);
+const char *command_class_name(enum command_class class);
+
+/* The pool of that name; NULL, and -NOPOOL in r->out. */
+struct pool *request_pool(struct request *r, const struct resp_slice *name);
+
+bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
+
+/* ---- access.c ---- */
+bool access_allows(const struct client *c, enum command_class class);
+bool access_owns(const struct client *c, const struct job *j);
+
+/* ---- option.c: option name and value pairs ---- */
+
+enum option {
+	OPTION_KEY = 1 << 0,
+	OPTION_TIMEOUT = 1 << 1,
+	OPTION_KEEP = 1 << 2,
+	OPTION_WAIT = 1 << 3,
+	OPTION_POOL = 1 << 4,
+	OPTION_STATE = 1 << 5,
+	OPTION_REASON = 1 << 6,
+	OPTION_COUNT = 1 << 7,
+	OPTION_AFTER = 1 << 8,
+};
+
+struct options {
+	unsigned given; /* of enum option */
+	struct resp_slice key, pool;
+	int64_t timeout_us, keep_us, wait_us;
+	enum job_state state;
+	enum job_reason reason;
+	uint64_t count, after;
+};
+
+/* Read argv[from … to-1] as pairs. False: r->out has the error. */
+bool options_read(struct request *r, size_t from, size_t to, unsigned allowed, struct options *ret);
+
+/* ---- fields.c: maps ---- */
+
+/* A map whose size is known only at its end. */
+struct fields {
+	struct buf body;
+	enum resp_proto proto;
+	size_t count;
+};
+
+void fields_begin(struct fields *f, enum resp_proto proto);
+void fields_end(struct fields *f, struct buf *out);
+void field_str(struct fields *f, const char *name, const char *value); /* NULL: null */
+void field_bytes(struct fields *f, const char *name, const char *value, size_t len);
+void field_id(struct fields *f, const char *name, const struct job *j); /* NULL: null */
+void field_int(struct fields *f, const char *name, int64_t value);
+void field_opt(struct fields *f, const char *name, int64_t value); /* negative: null */
+void field_double(struct fields *f, const char *name, double value);
+
+/* An id as a reply: a word, not a number, so that no client rounds it. */
+void put_id(struct buf *out, uint64_t id);

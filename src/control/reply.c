@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* Reply slots: replies leave in the order of their commands, jobs end in any. */
+#include "base/mem.h"
+#include "control/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct reply {
+	struct list link; /* in client->replies */
+	struct client *client;
+	struct job_waiter waiter;
+	struct job *job; /* NULL: ready */
+	struct timer timer;
+	struct buf out;	       /* when it is ready */
+	size_t counted;	       /* bytes of out that are in client->reply_bytes */
+	enum resp_proto proto; /* that was in force when its command was read */
+	bool run;	       /* RUN, not RESULT */
+};
+
+static struct reply *
+first_reply(const struct client *c)
+{
+	struct list *l = list_first(&c->replies);
+
+	return l ? container_of(l, struct reply, link) : NULL;
+}
+
+static struct reply *
+reply_new(struct client *c)
+{
+	struct reply *r = mem_new(sizeof(*r));
+
+	r->client = c;
+	r->proto = c->proto;
+	list_append(&c->replies, &r->link);
+	c->reply_count++;
+	return r;
+}
+
+/* Bring what r holds into the client's account. */
+static void
+reply_count(struct reply *r)
+{
+	r->client->reply_bytes += buf_len(&r->out) - r->counted;
+	r->counted = buf_len(&r->out);
+}
+
+static void
+reply_free(struct reply *r)
+{
+	list_remove(&r->link);
+	r->client->reply_count--;
+	r->client->reply_bytes -= r->counted;
+	buf_free(&r->out);
+	free(r);
+}
+
+/* ---- outcomes ---- */
+
+static const struct {
+	const char *code, *text; /* text: where the job has none */
+} outcome_errors[JOB_REASONS] = {
+	[REASON_NONE] = {"CANCELLED", "cancelled"},
+	[REASON_ERROR] = {"FAILED", "the worker said ERR without a word"},
+	[REASON_CRASHED] = {"CRASHED", "the worker died"},
+	[REASON_TIMEOUT] = {"TIMEOUT", "took too long"},
+	[REASON_REQUEST] = {"CANCELLED", "cancelled on request"},
+	[REASON_DOWN] = {"DOWN", "the pool's workers cannot start"},
+	[REASON_DRAINING] = {"DRAINING", "preforkd finishes what it has and takes no new jobs"},
+	[REASON_STOPPING] = {"CANCELLED", "preforkd is stopping"},
+};
+
+void
+job_put_outcome(struct buf *out, const struct job *j)
+{
+	const struct job_run *run = j->run;
+
+	if (j->state == JOB_DONE)
+		resp_put_bulk(out, run->text_len ? run->text : "", run->text_len);
+	else if (run->text_len)
+		resp_put_error(out, outcome_errors[j->reason].code, run->text, run->text_len);
+	else
+		resp_put_error(out, outcome_errors[j->reason].code, outcome_errors[j->reason].text,
+			       strlen(outcome_errors[j->reason].text));
+}
+
+/* ---- a reply becomes ready ---- */
+
+/* Where r's reply goes: straight to the client when nothing is before it. */
+static struct buf *
+reply_begin(struct reply *r)
+{
+	return first_reply(r->client) == r ? &r->client->stream.out : &r->out;
+}
+
+static void
+reply_end(struct reply *r)
+{
+	struct client *c = r->client;
+
+	timer_clear(loop_timers(c->server->loop), &r->timer);
+	r->job = NULL;
+	reply_count(r);
+	if (buf_failed(&r->out))
+		c->gone = true;
+	if (first_reply(c) == r)
+		reply_free(r);
+	client_note(c);
+}
+
+static void
+on_done(struct job_waiter *w, const struct job *j)
+{
+	struct reply *r = container_of(w, struct reply, waiter);
+
+	job_put_outcome(reply_begin(r), j);
+	reply_end(r);
+}
+
+/* WAIT is over before the job is. */
+static void
+on_wait_over(struct timer *t, mono_t now)
+{
+	struct reply *r = container_of(t, struct reply, timer);
+	struct buf *out = reply_begin(r);
+
+	(void)now;
+	job_drop_waiter(r->job, &r->waiter);
+	if (r->run) {
+		job_detach(r->job);
+		resp_put_errorf(out, "PENDING", "%llu", (unsigned long long)r->job->id);
+	} else {
+		resp_put_null(out, r->proto);
+	}
+	reply_end(r);
+}
+
+void
+client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
+{
+	struct reply *r = reply_new(c);
+
+	r->job = j;
+	r->run = run;
+	r->waiter.on_done = on_done;
+	r->timer.on_due = on_wait_over;
+	job_add_waiter(j, &r->waiter);
+	if (wait_us != USEC_INFINITY)
+		timer_set(loop_timers(c->server->loop), &r->timer,
+			  mono_add(loop_now(c->server->loop), wait_us));
+}
+
+/* ---- order ---- */
+
+struct buf *
+client_reply(struct client *c)
+{
+	struct reply *last;
+
+	if (list_empty(&c->replies))
+		return &c->stream.out;
+	last = container_of(c->replies.prev, struct reply, link);
+	if (last->job) /* it waits: a slot behind it, which takes all that are there at once */
+		last = reply_new(c);
+	return &last->out;
+}
+
+void
+client_collect(struct client *c)
+{
+	struct reply *r;
+
+	while ((r = first_reply(c)) && !r->job) {
+		if (buf_len(&r->out))
+			buf_put(&c->stream.out, buf_head(&r->out), buf_len(&r->out));
+		reply_free(r);
+	}
+}
+
+size_t
+client_reply_bytes(struct client *c)
+{
+	/* Replies that are there at once go to the last slot alone. */
+	if (!list_empty(&c->replies))
+		reply_count(container_of(c->replies.prev, struct reply, link));
+	return c->reply_bytes + buf_len(&c->stream.out);
+}
+
+void
+client_drop_replies(struct client *c)
+{
+	struct reply *r;
+
+	while ((r = first_reply(c))) {
+		struct job *j = r->job;
+
+		timer_clear(loop_timers(c->server->loop), &r->timer);
+		if (j)
+			job_drop_waiter(j, &r->waiter);
+		if (j && j->attached)
+			pool_disconnect(j);
+		reply_free(r);
+	}
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/server.h"
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "control/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char too_many[] = "-ERR max number of clients reached (control.max_clients)\r\n";
+
+/* Is our own user the one whose daemon this is? In a system service it is not:
+ * there the workers have that uid too. */
+static bool
+is_a_users_own(const struct conf *conf)
+{
+	return !conf->control.listen ||
+	       (geteuid() && (getenv("XDG_RUNTIME_DIR") || !getenv("INVOCATION_ID")));
+}
+
+struct server *
+server_new(struct loop *l, struct pools *pools, const struct conf *conf,
+	   const struct server_ops *ops, void *ctx)
+{
+	struct server *s = mem_new(sizeof(*s));
+
+	s->loop = l;
+	s->pools = pools;
+	s->conf = conf;
+	s->ops = ops;
+	s->ctx = ctx;
+	s->started = mono_now();
+	s->own_uid_is_admin = is_a_users_own(conf);
+	list_init(&s->clients);
+	list_init(&s->dirty);
+	return s;
+}
+
+void
+server_free(struct server *s)
+{
+	if (!s)
+		return;
+	list_foreach(it, next, &s->clients)
+		client_free(container_of(it, struct client, all));
+	server_unlisten(s);
+	free(s);
+}
+
+/* One place above the limit is root's, so that a full house can be looked at. */
+static void
+on_accept(struct listener *l, int take_fd)
+{
+	struct server *s = container_of(l, struct server, listener);
+	struct client *c = client_new(s, take_fd);
+
+	if (!c)
+		return;
+	s->connections++;
+	if (s->client_count > s->conf->control.max_clients + (c->uid == 0)) {
+		buf_puts(&c->stream.out, too_many);
+		c->closing = true;
+		client_note(c);
+	}
+}
+
+int
+server_listen(struct server *s, struct listener *take_listener)
+{
+	s->listener = *take_listener;
+	s->listening = true;
+	return listener_start(&s->listener, s->loop, on_accept);
+}
+
+void
+server_unlisten(struct server *s)
+{
+	if (s->listening)
+		listener_close(&s->listener);
+	s->listening = false;
+}
+
+int
+server_adopt(struct server *s, int take_fd)
+{
+	int r = fd_set_nonblock(take_fd);
+	struct client *c;
+
+	if (r < 0) {
+		fd_close(&take_fd);
+		return r;
+	}
+	c = client_new(s, take_fd);
+	if (!c)
+		return -EINVAL;
+	c->only = true;
+	s->connections++;
+	return 0;
+}
+
+void
+server_turn(struct server *s)
+{
+	struct list now = LIST_INIT(now);
+
+	list_splice(&now, &s->dirty);
+	list_foreach(it, next, &now) {
+		struct client *c = container_of(it, struct client, dirty);
+
+		list_remove(it);
+		if (client_turn(c))
+			continue;
+		if (c->only)
+			s->ops->orphaned(s->ctx);
+		client_free(c);
+	}
+}
+
+bool
+server_flushed(const struct server *s)
+{
+	list_foreach(it, next, &s->clients)
+		if (!client_is_flushed(container_of(it, struct client, all)))
+			return false;
+	return true;
+}

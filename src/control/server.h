@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server - the control socket's side of the daemon: who is connected.
+ *
+ * Floor 5. The daemon owns the server, the server owns its clients. It calls
+ * down into the pools and tells the daemon, by its ops, what was asked of the
+ * daemon itself; those ops record and wake.
+ */
+#pragma once
+
+#include "io/listen.h"
+#include "pool/pool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct server_ops {
+	void (*stop)(void *ctx, bool now);
+	void (*drain)(void *ctx);
+	const char *(*state)(void *ctx); /* "starting", "ready", "degraded", "draining" */
+	void (*orphaned)(void *ctx);	 /* the one client of a private daemon is gone */
+};
+
+struct server {
+	struct loop *loop;
+	struct pools *pools;
+	const struct conf *conf;
+	const struct server_ops *ops;
+	void *ctx;
+	struct listener listener;
+	bool listening;
+	struct list clients; /* all */
+	struct list dirty;   /* those with something to do at the turn's end */
+	uint64_t client_count, next_client_id, connections;
+	mono_t started;
+	bool own_uid_is_admin;
+};
+
+struct server *server_new(struct loop *l, struct pools *pools, const struct conf *conf,
+			  const struct server_ops *ops, void *ctx);
+void server_free(struct server *s); /* closes every connection */
+
+/* Accept from take_listener, which is consumed. 0 or -errno. */
+int server_listen(struct server *s, struct listener *take_listener);
+
+/* Serve a connected descriptor as the only client: ops->orphaned when it goes.
+ * take_fd is consumed. 0 or -errno. */
+int server_adopt(struct server *s, int take_fd);
+
+/* The end of a turn: replies that are due leave, clients that are gone are freed,
+ * those that were held read on. */
+void server_turn(struct server *s);
+
+/* No new connections. */
+void server_unlisten(struct server *s);
+/* Has every client all the replies that it is owed? */
+bool server_flushed(const struct server *s);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conf - the configuration as plain data.
+ *
+ * Floor 2. Built whole and checked by the daemon's config room, immutable from
+ * then on, owned by the daemon; everybody below reads it. Durations in µs
+ * (USEC_INFINITY: no end), sizes in bytes (SIZE_INFINITY: no limit). Users and
+ * groups are resolved to numbers when it is loaded.
+ */
+#pragma once
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* Same order as enum codec_level, which this floor does not know. */
+enum conf_protocol { PROTOCOL_FILTER, PROTOCOL_LINE, PROTOCOL_FRAME };
+enum conf_channel { CHANNEL_STDIO, CHANNEL_FD3, CHANNEL_PIPE };
+enum conf_on_disconnect { DISCONNECT_DROP, DISCONNECT_CANCEL, DISCONNECT_FINISH };
+
+#define CONF_WORKERS_MAX 4096
+#define CONF_PIPELINE_MAX 1024
+#define CONF_RLIMIT_UNSET (UINT64_MAX - 1) /* inherited */
+
+struct conf_run_as {
+	char *user;    /* "" : whoever runs the daemon */
+	char *group;   /* "" : the user's own */
+	uid_t uid;     /* (uid_t)-1 where user is "" */
+	gid_t gid;     /* (gid_t)-1 where neither user nor group is set */
+	gid_t *groups; /* the user's supplementary groups; NULL where user is "" */
+	size_t n_groups;
+	char *home; /* of that user: HOME of its workers; NULL where user is "" */
+	char *directory;
+	mode_t umask;
+	int64_t nice; /* -20 … 19, added to nothing: the workers' value */
+	bool no_new_privs;
+	uint64_t limits[RLIM_NLIMITS]; /* by RLIMIT_ number; RLIM_INFINITY, or CONF_RLIMIT_UNSET */
+	char **environment;	       /* "NAME=value", NULL-terminated: set in the workers */
+	bool whole_environment; /* pass the daemon's own environment too (private daemon only) */
+};
+
+struct conf_pool {
+	char *name;
+	char **command; /* NULL-terminated, at least one word */
+	enum conf_protocol protocol;
+	enum conf_channel channel;
+	unsigned workers; /* 1 … CONF_WORKERS_MAX; auto is resolved */
+	bool workers_auto;
+	unsigned pipeline; /* 1 … CONF_PIPELINE_MAX */
+	bool in_order;
+	bool one_to_one;
+	struct {
+		uint64_t limit;	 /* jobs */
+		uint64_t memory; /* bytes of payload */
+	} queue;
+	struct {
+		int64_t timeout_us;
+		int64_t grace_us;
+		int64_t keep_us;
+		uint64_t keep_memory;
+		uint64_t max_payload;
+		uint64_t max_result;
+		enum conf_on_disconnect on_disconnect;
+	} job;
+	struct {
+		bool ready;
+		int64_t timeout_us;
+		int64_t backoff_min_us, backoff_max_us;
+	} start;
+	struct conf_run_as run_as;
+};
+
+struct conf {
+	char *path; /* the main file; NULL without one */
+	struct {
+		char *listen; /* the socket's path; NULL: none (private daemon) */
+		mode_t mode;
+		char *group; /* "" : the daemon's own */
+		gid_t gid;   /* (gid_t)-1 where group is "" */
+		uint64_t max_clients;
+		uint64_t client_memory; /* unread input and unsent replies of one connection */
+	} control;
+	struct {
+		int level;
+		enum log_format format;
+	} log;
+	int64_t drain_us;
+	char *pool_dir;
+	struct conf_pool *pools;
+	size_t n_pools;
+};
+
+/* Free everything a struct conf owns and zero it. */
+void conf_free(struct conf *c);
+void conf_pool_free(struct conf_pool *p);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/job.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const state_names[JOB_STATES] = {
+	[JOB_NEW] = "new",   [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",
+	[JOB_DONE] = "done", [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled",
+};
+
+static const char *const reason_names[JOB_REASONS] = {
+	[REASON_ERROR] = "error",	[REASON_CRASHED] = "crashed",
+	[REASON_TIMEOUT] = "timeout",	[REASON_REQUEST] = "request",
+	[REASON_DOWN] = "down",		[REASON_DRAINING] = "draining",
+	[REASON_STOPPING] = "stopping",
+};
+
+/* May a job go from the first to the second? */
+static const bool moves[JOB_STATES][JOB_STATES] = {
+	[JOB_NEW] = {[JOB_QUEUED] = true},
+	[JOB_QUEUED] = {[JOB_RUNNING] = true, [JOB_CANCELLED] = true},
+	[JOB_RUNNING] =
+		{[JOB_QUEUED] = true, [JOB_DONE] = true, [JOB_FAILED] = true, [JOB_CANCELLED] = true},
+};
+
+struct job *
+job_new(uint64_t id, void *owner, uid_t uid, const char *payload, size_t len,
+	struct job_opts *take_opts)
+{
+	struct job *j = malloc(sizeof(*j) + len);
+
+	if (!j)
+		return NULL;
+	*j = (struct job){
+		.id = id,
+		.owner = owner,
+		.uid = uid,
+		.opts = take_opts,
+		.payload_len = (uint32_t)len,
+		.state = JOB_NEW,
+	};
+	list_init(&j->all);
+	list_init(&j->link);
+	if (len)
+		memcpy(j->payload, payload, len);
+	return j;
+}
+
+void
+job_free(struct job *j)
+{
+	assert(!j->waiters && !timer_is_set(&j->timer));
+	assert(!list_linked(&j->link) && !list_linked(&j->all));
+	if (j->run) {
+		free(j->run->text);
+		free(j->run->last_stderr);
+		free(j->run);
+	}
+	free(j->opts);
+	free(j);
+}
+
+struct job_opts *
+job_opts_new(const char *key, size_t key_len)
+{
+	struct job_opts *o = malloc(sizeof(*o) + key_len);
+
+	if (!o)
+		return NULL;
+	*o = (struct job_opts){.timeout_us = -1, .keep_us = -1, .key_len = key_len};
+	if (key_len)
+		memcpy(o->key, key, key_len);
+	return o;
+}
+
+void
+job_move(struct job *j, enum job_state to, enum job_reason reason)
+{
+	assert(moves[j->state][to]);
+	j->state = (uint8_t)to;
+	j->reason = (uint8_t)reason;
+}
+
+struct job_run *
+job_need_run(struct job *j)
+{
+	if (!j->run) {
+		j->run = mem_new(sizeof(*j->run));
+		j->run->started = j->run->ended = MONO_NEVER;
+	}
+	return j->run;
+}
+
+void
+job_add_waiter(struct job *j, struct job_waiter *w)
+{
+	w->next = j->waiters;
+	j->waiters = w;
+}
+
+void
+job_drop_waiter(struct job *j, struct job_waiter *w)
+{
+	for (struct job_waiter **at = &j->waiters; *at; at = &(*at)->next)
+		if (*at == w) {
+			*at = w->next;
+			w->next = NULL;
+			return;
+		}
+}
+
+void
+job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,
+	   size_t len)
+{
+	struct job_run *run = job_need_run(j);
+
+	assert(!j->decided && !job_is_over(j));
+	j->decided = true;
+	j->verdict = (uint8_t)verdict;
+	j->reason = (uint8_t)reason;
+	free(run->text);
+	run->text = take_text;
+	run->text_len = take_text ? len : 0;
+}
+
+size_t
+job_bytes(const struct job *j)
+{
+	return j->payload_len + (j->run ? j->run->text_len : 0);
+}
+
+const char *
+job_state_name(enum job_state s)
+{
+	return state_names[s];
+}
+
+const char *
+job_reason_name(enum job_reason r)
+{
+	return reason_names[r];
+}
+
+static int
+name_parse(const char *const *names, int n, const char *s, size_t len)
+{
+	for (int i = 0; i < n; i++)
+		if (names[i] && strlen(names[i]) == len && !strncasecmp(names[i], s, len))
+			return i;
+	return -EINVAL;
+}
+
+int
+job_state_parse(const char *s, size_t len, enum job_state *ret)
+{
+	int i = name_parse(state_names, JOB_STATES, s, len);
+
+	if (i <= JOB_NEW)
+		return -EINVAL;
+	*ret = (enum job_state)i;
+	return 0;
+}
+
+int
+job_reason_parse(const char *s, size_t len, enum job_reason *ret)
+{
+	int i = name_parse(reason_names, JOB_REASONS, s, len);
+
+	if (i < 0)
+		return i;
+	*ret = (enum job_reason)i;
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stats - what a pool counts: totals, a rate, and how long things took.
+ *
+ * Floor 2. No timer behind it: windows are turned when something is recorded or
+ * read. A histogram is log-linear (eight steps to a power of two, so a quantile
+ * is right to 12.5 %) and tells of the last one to two minutes.
+ */
+#pragma once
+
+#include "base/mono.h"
+
+#include <stdint.h>
+
+#define HISTOGRAM_BUCKETS 304 /* 0 … 2^40 µs; what is longer counts as that */
+
+struct histogram {
+	uint32_t now[HISTOGRAM_BUCKETS], before[HISTOGRAM_BUCKETS];
+	uint64_t n_now, n_before;
+	int64_t window; /* number of the minute that now belongs to */
+};
+
+#define RATE_SECONDS 10
+
+struct rate {
+	uint64_t counts[RATE_SECONDS + 1];
+	int64_t second; /* that counts[second % …] belongs to */
+};
+
+struct stats {
+	uint64_t done, failed, crashed, timeout, cancelled,
+		rejected;	  /* jobs; failed: all three kinds */
+	uint64_t spawned, exited; /* workers */
+	struct rate done_rate;
+	struct histogram wait, run;
+};
+
+void histogram_add(struct histogram *h, int64_t us, mono_t now);
+
+/* The value (µs) that permille of 1000 are at or below; -1 when there is none. */
+int64_t histogram_quantile(struct histogram *h, unsigned permille, mono_t now);
+
+void rate_add(struct rate *r, mono_t now);
+/* Per second, over the last RATE_SECONDS whole seconds, times 10. */
+uint64_t rate_per_10s(struct rate *r, mono_t now);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * args - the command line, by tables: options, verbs, and what they take.
+ * Dispatch, usage and help all come from the table of verbs in verbs.c.
+ */
+#pragma once
+
+#include "ctl/ctl.h"
+
+#include <stdbool.h>
+
+enum opt {
+	OPT_SOCKET,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION,
+	OPT_TIMEOUT,
+	OPT_KEY,
+	OPT_KEEP,
+	OPT_WAIT,
+	OPT_RAW,
+	OPT_POOL,
+	OPT_STATE,
+	OPT_REASON,
+	OPT_COUNT,
+	OPT_AFTER,
+	OPT_NOW,
+	OPT_WORKERS,
+	OPT_FILTER,
+	OPT_FRAME,
+	OPT_MAX
+};
+
+#define OPT(name) (1U << OPT_##name)
+#define OPT_GLOBAL (OPT(SOCKET) | OPT(HELP) | OPT(VERSION))
+
+enum opt_kind { KIND_FLAG, KIND_WORD, KIND_DURATION, KIND_NUMBER };
+
+struct option_row {
+	const char *name; /* without the dashes */
+	char letter;	  /* 0: none */
+	enum opt_kind kind;
+	const char *value;   /* what the value is called; NULL for a flag */
+	const char *wire;    /* the option of the control protocol that it is sent as, or NULL */
+	const char *summary; /* for help */
+};
+
+extern const struct option_row options[OPT_MAX];
+
+/* What was found. Words are those of argv. */
+struct args {
+	const char *values[OPT_MAX]; /* NULL: not given; a flag's is "" */
+	char **words;		     /* what is not an option; the verb itself is not in it */
+	int count;
+	int command; /* words[] from here on stood behind "--"; -1: there was none */
+};
+
+struct verb {
+	const char *name;
+	const char *before;  /* words before the options, for usage; NULL: none */
+	const char *after;   /* words behind them; NULL: none */
+	const char *summary; /* one line */
+	const char *more;    /* further lines of help, or NULL */
+	unsigned options;    /* OPT() of each that it takes, beside OPT_GLOBAL */
+	int min, max;	     /* words; max -1: any number */
+	int payload_at;	     /* options end at this word; 0: nowhere */
+	int (*run)(struct ctl *ctl, const struct args *args);
+};
+
+extern const struct verb verbs[]; /* ends with a row without a name */
+
+const struct verb *verb_find(const char *name);
+
+/* Sort argv (n words) into *args. The first word that is not an option is the
+ * verb, and comes back in *ret_verb (NULL: there was none). 0, or STATUS_USAGE
+ * when the mistake has been printed. args->words is allocated. */
+int args_parse(int n, char **argv, struct args *args, const struct verb **ret_verb);
+
+/* Print a mistake and the verb's synopsis; returns STATUS_USAGE. */
+int args_usage(const struct verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Add the options that were given and that the protocol knows, as name, value. */
+void args_add_options(const struct args *args, struct command *c, unsigned which);
+
+/* "preforkctl run POOL [--timeout D] …", malloc'ed. */
+char *verb_synopsis(const struct verb *verb);
+
+/* --- the verbs --- */
+
+int verb_status(struct ctl *ctl, const struct args *args);
+int verb_run(struct ctl *ctl, const struct args *args);
+int verb_submit(struct ctl *ctl, const struct args *args);
+int verb_result(struct ctl *ctl, const struct args *args);
+int verb_cancel(struct ctl *ctl, const struct args *args);
+int verb_job(struct ctl *ctl, const struct args *args);
+int verb_jobs(struct ctl *ctl, const struct args *args);
+int verb_pools(struct ctl *ctl, const struct args *args);
+int verb_pool(struct ctl *ctl, const struct args *args);
+int verb_workers(struct ctl *ctl, const struct args *args);
+int verb_pause(struct ctl *ctl, const struct args *args);
+int verb_resume(struct ctl *ctl, const struct args *args);
+int verb_drain(struct ctl *ctl, const struct args *args);
+int verb_stop(struct ctl *ctl, const struct args *args);
+int verb_ping(struct ctl *ctl, const struct args *args);
+int verb_map(struct ctl *ctl, const struct args *args);
+int verb_help(struct ctl *ctl, const struct args *args);
+int verb_version(struct ctl *ctl, const struct args *args);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/fd.h"
+#include "base/text.h"
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET "/run/preforkd/control.sock"
+
+const char *
+ctl_socket_path(const char *option)
+{
+	static char user[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *env = getenv("PREFORKD_SOCKET");
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+
+	if (option)
+		return option;
+	if (env && *env)
+		return env;
+	if (dir && *dir) {
+		int n = snprintf(user, sizeof(user), "%s/preforkd/control.sock", dir);
+		if (n > 0 && (size_t)n < sizeof(user) && access(user, F_OK) == 0)
+			return user;
+	}
+	return SYSTEM_SOCKET;
+}
+
+static void
+hint_group(const char *path)
+{
+	struct stat st;
+	struct group *group = stat(path, &st) == 0 ? getgrgid(st.st_gid) : NULL;
+
+	if (group && st.st_gid != 0 && (st.st_mode & S_IWGRP))
+		ctl_hint("be root or a member of the group %s: usermod -aG %s USER", group->gr_name,
+			 group->gr_name);
+	else
+		ctl_hint("be root, or the user that runs the daemon");
+}
+
+/* Says why the socket could not be connected; returns the exit status. */
+static int
+report_connect(const char *path, int error)
+{
+	char shown[256];
+
+	text_escape(shown, sizeof(shown), path, strlen(path));
+	if (error == EACCES || error == EPERM) {
+		ctl_warn("no permission to use %s", shown);
+		hint_group(path);
+		return STATUS_PERMISSION;
+	}
+	if (error == ENOENT || error == ENOTDIR)
+		ctl_warn("no daemon: there is no socket %s", shown);
+	else if (error == ECONNREFUSED)
+		ctl_warn("no daemon: nobody listens at %s", shown);
+	else
+		ctl_warn("cannot connect to %s: %s", shown, strerror(error));
+	ctl_hint("start it with: systemctl start preforkd; another socket: -s PATH or "
+		 "$PREFORKD_SOCKET");
+	return STATUS_NO_DAEMON;
+}
+
+int
+ctl_open(struct ctl *ctl, int *ret_fd)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	ctl->path = ctl_socket_path(ctl->socket);
+	size_t len = strlen(ctl->path);
+	if (len >= sizeof(sa.sun_path)) {
+		ctl_warn("the path of the socket is too long (%zu bytes, at most %zu)", len,
+			 sizeof(sa.sun_path) - 1);
+		return STATUS_USAGE;
+	}
+	memcpy(sa.sun_path, ctl->path, len);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		ctl_warn("cannot make a socket: %s", strerror(errno));
+		return STATUS_OS;
+	}
+	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
+		int error = errno;
+		fd_close(&fd);
+		return report_connect(ctl->path, error);
+	}
+	*ret_fd = fd;
+	return STATUS_OK;
+}

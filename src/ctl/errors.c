@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/errors.h"
+
+#include "base/text.h"
+#include "ctl/ctl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct error_row rows[] = {
+	{"FAILED", STATUS_FAILED, false, NULL},
+	{"TIMEOUT", STATUS_TIMEOUT, false,
+	 "the job's worker was ended; more time: --timeout, or job.timeout of the pool"},
+	{"CRASHED", STATUS_CRASHED, false,
+	 "the worker died with this job; what it said: journalctl PREFORKD_POOL=%s"},
+	{"BUSY", STATUS_LATER, false,
+	 "the queue is full: try again later; see: preforkctl pool %s"},
+	{"PENDING", STATUS_LATER, false,
+	 "the job goes on; its result: preforkctl result %s --wait 1m"},
+	{"DRAINING", STATUS_LATER, true, "the daemon is about to stop: try again when it is back"},
+	{"BADPAYLOAD", STATUS_PAYLOAD, false, NULL},
+	{"TOOBIG", STATUS_PAYLOAD, false, "the limit is job.max_payload of the pool"},
+	{"DOWN", STATUS_NO_DAEMON, true, "no worker comes up; why: preforkctl pool %s"},
+	{"NOPERM", STATUS_PERMISSION, true,
+	 "this needs root, or a user whom the daemon's configuration allows it"},
+	{"BADOPTION", STATUS_USAGE, true, "which options there are: preforkctl help"},
+	{"NOPOOL", STATUS_FAILED, true, NULL},
+	{"NOJOB", STATUS_FAILED, true,
+	 "finished jobs are kept for a while only; those known: preforkctl jobs"},
+	{"KEYMISMATCH", STATUS_FAILED, true,
+	 "this key names a job with another payload: use a new key"},
+	{"CANCELLED", STATUS_FAILED, false, NULL},
+	{"ERR", STATUS_FAILED, true, NULL},
+};
+
+static bool
+word_is(const char *word, const char *text, size_t len)
+{
+	size_t n = strlen(word);
+
+	return len >= n && memcmp(text, word, n) == 0 && (len == n || text[n] == ' ');
+}
+
+const struct error_row *
+error_find(const char *text, size_t len)
+{
+	const struct error_row *last = &rows[sizeof(rows) / sizeof(rows[0]) - 1];
+
+	for (const struct error_row *r = rows; r < last; r++)
+		if (word_is(r->word, text, len))
+			return r;
+	return last;
+}
+
+int
+error_report(const char *where, const char *text, size_t len, const char *subject)
+{
+	const struct error_row *row = error_find(text, len);
+	char shown[1024], name[128];
+
+	ctl_warn("%s%s%s", where ? where : "", where ? ": " : "",
+		 text_escape(shown, sizeof(shown), text, len));
+	if (!row->hint)
+		return row->status;
+	/* -PENDING names the job that it is about */
+	if (strcmp(row->word, "PENDING") == 0 && len > strlen("PENDING "))
+		subject = text_escape(name, sizeof(name), text + 8, len - 8);
+	else if (subject)
+		subject = text_escape(name, sizeof(name), subject, strlen(subject));
+	const char *mark = strstr(row->hint, "%s");
+	if (!mark)
+		ctl_hint("%s", row->hint);
+	else if (subject)
+		ctl_hint("%.*s%s%s", (int)(mark - row->hint), row->hint, subject, mark + 2);
+	return row->status;
+}
+
+void
+ctl_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	/* one write a message, so that lines of several programs do not mix */
+	char line[2048];
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "preforkctl: %s\n", line);
+}
+
+void
+ctl_hint(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("  ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+}
+
+void *
+ctl_realloc(void *ptr, size_t n)
+{
+	void *p = realloc(ptr, n ? n : 1);
+
+	if (!p) {
+		ctl_warn("out of memory");
+		exit(STATUS_OS);
+	}
+	return p;
+}

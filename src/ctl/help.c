@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/args.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void
+print_option(const struct option_row *o)
+{
+	char left[64], letter[8] = "";
+
+	if (o->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+	snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->value ? " " : "",
+		 o->value ? o->value : "");
+	printf("  %-20s %s\n", left, o->summary);
+}
+
+static void
+print_options(unsigned which)
+{
+	for (int i = 0; i < OPT_MAX; i++)
+		if (which & 1U << i)
+			print_option(&options[i]);
+}
+
+static int
+help_all(void)
+{
+	puts("usage: preforkctl [-s PATH] [--json] VERB ...\n\nRun jobs on the workers of preforkd, "
+	     "and look after it.\n");
+	for (const struct verb *v = verbs; v->name; v++)
+		printf("  %-9s %s\n", v->name, v->summary);
+	puts("");
+	print_options(OPT_GLOBAL | OPT(JSON));
+	puts("\nThe socket is that of -s, $PREFORKD_SOCKET, $XDG_RUNTIME_DIR/preforkd/control.sock\n"
+	     "if there is one, or /run/preforkd/control.sock. preforkctl help VERB says more.\n\n"
+	     "Exit status: 0; 1 the job failed; 124 it timed out; 70 its worker crashed; 75 busy, or\n"
+	     "not finished; 65 payload refused; 69 no daemon, or no worker comes up; 77 no\n"
+	     "permission; 64 usage.");
+	return STATUS_OK;
+}
+
+static int
+help_verb(const struct verb *v)
+{
+	char *synopsis = verb_synopsis(v);
+
+	printf("usage: %s\n\n%s\n", synopsis, v->summary);
+	free(synopsis);
+	if (v->more)
+		printf("\n%s\n", v->more);
+	puts("");
+	print_options(v->options | OPT(SOCKET));
+	return STATUS_OK;
+}
+
+int
+verb_help(struct ctl *ctl, const struct args *args)
+{
+	(void)ctl;
+	if (args->count == 0)
+		return help_all();
+	const struct verb *v = verb_find(args->words[0]);
+	if (!v)
+		return args_usage(NULL, "there is no verb \"%s\"", args->words[0]);
+	return help_verb(v);
+}

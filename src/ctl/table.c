@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/table.h"
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "ctl/ctl.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#define CELL_MAX 512 /* bytes of one cell that are shown */
+#define GAP 2	     /* between columns */
+
+void
+table_init(struct table *t, const struct column *columns, size_t ncolumns)
+{
+	*t = (struct table){.columns = columns, .ncolumns = ncolumns};
+}
+
+void
+table_free(struct table *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	*t = (struct table){0};
+}
+
+void
+table_add_bytes(struct table *t, const char *data, size_t len)
+{
+	char shown[CELL_MAX];
+
+	if (t->count == t->cap) {
+		t->cap = t->cap ? t->cap * 2 : 64;
+		t->cells = ctl_realloc(t->cells, t->cap * sizeof(*t->cells));
+	}
+	text_escape(shown, sizeof(shown), data, len);
+	size_t n = strlen(shown) + 1;
+	t->cells[t->count++] = memcpy(ctl_realloc(NULL, n), shown, n);
+}
+
+void
+table_add(struct table *t, const char *text)
+{
+	text = text ? text : "-";
+	table_add_bytes(t, text, strlen(text));
+}
+
+void
+table_addf(struct table *t, const char *fmt, ...)
+{
+	char text[CELL_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	table_add(t, text);
+}
+
+/* The next character: its bytes in *ret_bytes, its columns returned. Where the
+ * locale does not help, a byte is a column. */
+static size_t
+char_width(const char *s, size_t len, size_t *ret_bytes)
+{
+	mbstate_t state = {0};
+	wchar_t wc;
+	size_t n = mbrtowc(&wc, s, len, &state);
+
+	if (n == 0 || n > len) {
+		*ret_bytes = 1;
+		return 1;
+	}
+	*ret_bytes = n;
+	int w = wcwidth(wc);
+	return w < 0 ? 1 : (size_t)w;
+}
+
+size_t
+table_text_width(const char *text)
+{
+	size_t width = 0, bytes, len = strlen(text);
+
+	for (; len; text += bytes, len -= bytes)
+		width += char_width(text, len, &bytes);
+	return width;
+}
+
+void
+table_print_line(FILE *out, size_t width, const char *text)
+{
+	size_t used = 0, bytes, len = strlen(text);
+	const char *p = text;
+
+	if (width == 0 || table_text_width(text) <= width) {
+		fprintf(out, "%s\n", text);
+		return;
+	}
+	for (; len; p += bytes, len -= bytes) {
+		size_t w = char_width(p, len, &bytes);
+		if (used + w + 1 > width) /* one column is for the mark */
+			break;
+		used += w;
+	}
+	fprintf(out, "%.*s…\n", (int)(p - text), text);
+}
+
+static void
+put_spaces(struct buf *line, size_t n)
+{
+	while (n--)
+		buf_putc(line, ' ');
+}
+
+static void
+put_cell(struct buf *line, const char *text, size_t width, bool right, bool last)
+{
+	size_t own = table_text_width(text);
+	size_t pad = width > own ? width - own : 0;
+
+	if (right)
+		put_spaces(line, pad);
+	buf_puts(line, text);
+	if (!last)
+		put_spaces(line, GAP + (right ? 0 : pad));
+}
+
+/* cells: ncolumns of them, or NULL for the titles */
+static void
+print_row(const struct table *t, char *const *cells, const size_t *widths, FILE *out, size_t width)
+{
+	struct buf line = {0};
+
+	for (size_t c = 0; c < t->ncolumns; c++)
+		put_cell(&line, cells ? cells[c] : t->columns[c].title, widths[c],
+			 t->columns[c].right, c + 1 == t->ncolumns);
+	buf_putc(&line, '\0');
+	if (!buf_failed(&line))
+		table_print_line(out, width, buf_head(&line));
+	buf_free(&line);
+}
+
+void
+table_print(const struct table *t, FILE *out, size_t width)
+{
+	size_t *widths = ctl_realloc(NULL, t->ncolumns * sizeof(*widths));
+
+	for (size_t c = 0; c < t->ncolumns; c++)
+		widths[c] = t->no_titles ? 0 : table_text_width(t->columns[c].title);
+	for (size_t i = 0; i < t->count; i++) {
+		size_t own = table_text_width(t->cells[i]), *w = &widths[i % t->ncolumns];
+		*w = own > *w ? own : *w;
+	}
+	if (!t->no_titles)
+		print_row(t, NULL, widths, out, width);
+	for (size_t i = 0; i + t->ncolumns <= t->count; i += t->ncolumns)
+		print_row(t, t->cells + i, widths, out, width);
+	free(widths);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "ctl/args.h"
+#include "ctl/json.h"
+#include "ctl/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Send words; with --json print the reply, else done (NULL: nothing). */
+static int
+command_ok(struct ctl *ctl, const char *const *words, int n, const char *done)
+{
+	redisReply *r = NULL;
+	int status = ctl_call_words(ctl, words, n, &r);
+
+	if (!status && ctl->json)
+		status = json_print_named("reply", r);
+	else if (!status && done)
+		puts(done);
+	freeReplyObject(r);
+	return status;
+}
+
+int
+verb_drain(struct ctl *ctl, const struct args *args)
+{
+	const char *words[] = {"DRAIN"};
+
+	(void)args;
+	return command_ok(ctl, words, 1, ctl->terminal ? "draining: new jobs are refused" : NULL);
+}
+
+int
+verb_stop(struct ctl *ctl, const struct args *args)
+{
+	const char *words[] = {"SHUTDOWN", "NOW"};
+	int status = command_ok(ctl, words, args->values[OPT_NOW] ? 2 : 1,
+				ctl->terminal ? "stopping" : NULL);
+
+	if (status)
+		return status;
+	fflush(stdout);
+	return ctl_wait_closed(ctl);
+}
+
+int
+verb_ping(struct ctl *ctl, const struct args *args)
+{
+	const char *words[] = {"PING"};
+
+	(void)args;
+	return command_ok(ctl, words, 1, "PONG");
+}
+
+/* The daemon's version where one answers; none is no mistake here. */
+static redisReply *
+ask_daemon(struct ctl *ctl)
+{
+	const char *words[] = {"STATUS"};
+	redisReply *r = NULL;
+
+	if (access(ctl_socket_path(ctl->socket), R_OK | W_OK) != 0)
+		return NULL;
+	return ctl_call_words(ctl, words, 1, &r) == STATUS_OK ? r : NULL;
+}
+
+int
+verb_version(struct ctl *ctl, const struct args *args)
+{
+	redisReply *r = ask_daemon(ctl);
+	const char *daemon = reply_str(r, "version", NULL);
+	struct buf b = {0};
+	char shown[128];
+	int status = STATUS_OK;
+
+	(void)args;
+	if (ctl->json) {
+		buf_puts(&b, "{\"preforkctl\":\"" PREFORKD_VERSION "\",\"preforkd\":");
+		if (daemon)
+			json_string(&b, daemon, strlen(daemon));
+		else
+			buf_puts(&b, "null");
+		buf_putc(&b, '}');
+		status = json_finish(&b);
+	} else {
+		puts("preforkctl " PREFORKD_VERSION);
+		if (daemon)
+			printf("preforkd %s\n",
+			       text_escape(shown, sizeof(shown), daemon, strlen(daemon)));
+	}
+	freeReplyObject(r);
+	return status;
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/daemon.h"
+
+#include "config.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "control/server.h"
+#include "daemon/report.h"
+#include "io/notify.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define FLUSH_US (5 * USEC_PER_SEC) /* how long clients may take over their last replies */
+
+enum phase {
+	PHASE_RUN,
+	PHASE_FINISH, /* stopping: accepted jobs are finished, within conf->drain */
+	PHASE_END,    /* workers are being ended */
+	PHASE_FLUSH,  /* last replies */
+};
+
+struct daemon {
+	const struct conf *conf;
+	struct loop *loop;
+	struct pools *pools;
+	struct server *server;
+	struct report report;
+	struct timer limit; /* of PHASE_FINISH and PHASE_FLUSH */
+	enum phase phase;
+	bool ready;
+};
+
+/* ---- stopping ---- */
+
+static void
+on_limit(struct timer *t, mono_t now)
+{
+	struct daemon *d = container_of(t, struct daemon, limit);
+
+	(void)now;
+	if (d->phase == PHASE_FINISH) {
+		log_msg(LOG_WARNING,
+			"drain is over: %llu running and %llu queued jobs are cancelled",
+			(unsigned long long)pools_running(d->pools),
+			(unsigned long long)pools_queued(d->pools));
+		d->phase = PHASE_END;
+		pools_stop(d->pools, false);
+	} else if (d->phase == PHASE_FLUSH) {
+		log_msg(LOG_WARNING, "not all clients have taken their last replies");
+		loop_exit(d->loop);
+	}
+}
+
+static void
+stop_slowly(struct daemon *d, int64_t within_us)
+{
+	if (d->phase != PHASE_RUN)
+		return;
+	log_msg(LOG_NOTICE, "stopping");
+	d->phase = PHASE_FINISH;
+	notify_send("STOPPING=1");
+	pools_drain(d->pools);
+	timer_set(loop_timers(d->loop), &d->limit, mono_add(loop_now(d->loop), within_us));
+}
+
+static void
+stop_fast(struct daemon *d)
+{
+	if (d->phase == PHASE_RUN)
+		notify_send("STOPPING=1");
+	if (d->phase < PHASE_FLUSH)
+		log_msg(LOG_NOTICE, "stopping at once");
+	if (d->phase < PHASE_END)
+		d->phase = PHASE_END;
+	pools_stop(d->pools, true);
+}
+
+/* As far as the stop can go now; from phase to phase within a turn. */
+static void
+stop_proceed(struct daemon *d, mono_t now)
+{
+	if (d->phase == PHASE_FINISH && pools_finished(d->pools)) {
+		d->phase = PHASE_END;
+		pools_stop(d->pools, false);
+		pools_turn(d->pools, now);
+	}
+	if (d->phase == PHASE_END && pools_gone(d->pools)) {
+		d->phase = PHASE_FLUSH;
+		server_unlisten(d->server);
+		timer_set(loop_timers(d->loop), &d->limit, mono_add(now, FLUSH_US));
+	}
+	if (d->phase == PHASE_FLUSH) {
+		server_turn(d->server);
+		if (server_flushed(d->server))
+			loop_exit(d->loop);
+	}
+}
+
+/* ---- what others ask of the daemon ---- */
+
+static void
+op_stop(void *ctx, bool now)
+{
+	struct daemon *d = ctx;
+
+	if (now)
+		stop_fast(d);
+	else
+		stop_slowly(d, d->conf->drain_us);
+}
+
+static void
+op_drain(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	pools_drain(d->pools);
+}
+
+static void
+op_orphaned(void *ctx)
+{
+	stop_fast(ctx);
+}
+
+static const char *
+op_state(void *ctx)
+{
+	const struct daemon *d = ctx;
+
+	if (d->pools->mode != POOLS_OPEN)
+		return "draining";
+	if (report_degraded(d->pools))
+		return "degraded";
+	return d->ready ? "ready" : "starting";
+}
+
+static const struct server_ops server_ops = {
+	.stop = op_stop,
+	.drain = op_drain,
+	.state = op_state,
+	.orphaned = op_orphaned,
+};
+
+/* ---- signals ---- */
+
+static void
+on_term(struct daemon *d)
+{
+	if (d->phase == PHASE_RUN)
+		stop_slowly(d, d->conf->drain_us);
+	else
+		stop_fast(d);
+}
+
+static void
+on_quit(struct daemon *d)
+{
+	stop_slowly(d, USEC_INFINITY);
+}
+
+static void
+on_hup(struct daemon *d)
+{
+	(void)d;
+	log_msg(LOG_WARNING, "SIGHUP: this version cannot reload its configuration: restart it");
+}
+
+static void
+on_usr1(struct daemon *d)
+{
+	report_log(d->pools, op_state(d));
+}
+
+static void
+on_usr2(struct daemon *d)
+{
+	(void)d;
+	log_msg(LOG_WARNING, "SIGUSR2: this version cannot be upgraded in place: restart it");
+}
+
+static const struct {
+	int signo;
+	void (*handle)(struct daemon *d);
+} signal_rows[] = {
+	{SIGTERM, on_term}, {SIGINT, stop_fast}, {SIGQUIT, on_quit},
+	{SIGHUP, on_hup},   {SIGUSR1, on_usr1},	 {SIGUSR2, on_usr2},
+};
+
+#define SIGNALS (sizeof(signal_rows) / sizeof(signal_rows[0]))
+
+static void
+on_signal(void *ctx, int signo)
+{
+	for (size_t i = 0; i < SIGNALS; i++)
+		if (signal_rows[i].signo == signo)
+			signal_rows[i].handle(ctx);
+}
+
+/* ---- a turn ---- */
+
+static void
+become_ready(struct daemon *d, mono_t now)
+{
+	char *text = report_line(d->pools);
+	char *message = mem_printf("READY=1\nSTATUS=%s", text);
+
+	d->ready = true;
+	log_msg(LOG_INFO, "ready: %s", text);
+	notify_send(message);
+	report_sent(&d->report, d->pools, now);
+	free(message);
+	free(text);
+}
+
+static void
+on_turn(void *ctx, mono_t now)
+{
+	struct daemon *d = ctx;
+
+	pools_turn(d->pools, now);
+	server_turn(d->server);
+	if (!d->ready && d->phase == PHASE_RUN && pools_settled(d->pools))
+		become_ready(d, now);
+	if (d->phase != PHASE_RUN)
+		stop_proceed(d, now);
+	else if (d->ready)
+		report_turn(&d->report, d->pools, now);
+	/* What clients asked for, or left behind by going, after the pools had their turn. */
+	if (!list_empty(&d->pools->woken))
+		loop_again(d->loop);
+}
+
+static const struct loop_ops loop_ops = {.on_turn = on_turn, .on_signal = on_signal};
+
+/* ---- building ---- */
+
+/* Clients and workers take a descriptor or five each. The soft limit from before
+ * is what workers get. */
+static uint64_t
+raise_nofile(void)
+{
+	struct rlimit limit, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	more = (struct rlimit){limit.rlim_max, limit.rlim_max};
+	if (setrlimit(RLIMIT_NOFILE, &more) < 0)
+		log_msg(LOG_WARNING, "cannot raise the limit of open files: %s", strerror(errno));
+	return limit.rlim_cur;
+}
+
+static int
+open_socket(struct daemon *d, int connected_fd)
+{
+	const struct conf *c = d->conf;
+	struct listener l;
+	struct buf why = {0};
+	int r;
+
+	if (connected_fd >= 0)
+		return server_adopt(d->server, connected_fd);
+	r = listener_inherit(&l, &why);
+	if (r == 0)
+		r = listener_open(&l, c->control.listen, c->control.mode, c->control.gid, &why);
+	if (r < 0)
+		log_msg(LOG_ERR, "%.*s", (int)buf_len(&why) - 1, buf_head(&why));
+	buf_free(&why);
+	return r < 0 ? r : server_listen(d->server, &l);
+}
+
+static int
+daemon_build(struct daemon *d, const struct daemon_setup *setup)
+{
+	int signals[SIGNALS + 1] = {0};
+	uint64_t soft = raise_nofile();
+	int r;
+
+	for (size_t i = 0; i < SIGNALS; i++)
+		signals[i] = signal_rows[i].signo;
+	d->conf = setup->conf;
+	d->limit.on_due = on_limit;
+	r = loop_new(&loop_ops, d, signals, &d->loop);
+	if (r < 0) {
+		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
+		return EX_OSERR;
+	}
+	report_init(&d->report, d->loop);
+	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
+	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
+	if (open_socket(d, setup->connected_fd) < 0)
+		return EX_UNAVAILABLE;
+	r = loop_watchdog(d->loop);
+	if (r < 0)
+		log_msg(LOG_WARNING, "watchdog: %s", strerror(-r));
+	return 0;
+}
+
+int
+daemon_run(const struct daemon_setup *setup)
+{
+	struct daemon d = {.phase = PHASE_RUN};
+	int status = daemon_build(&d, setup);
+
+	if (!status) {
+		int r = loop_run(d.loop);
+
+		if (r < 0) {
+			log_msg(LOG_ERR, "event loop: %s", strerror(-r));
+			status = EX_OSERR;
+		}
+		log_msg(LOG_INFO, "stopped");
+	}
+	server_free(d.server);
+	pools_free(d.pools);
+	loop_free(d.loop);
+	return status;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/report.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/notify.h"
+#include "pool/worker.h"
+
+#include <stdlib.h>
+
+#define INTERVAL_US USEC_PER_SEC
+
+bool
+report_degraded(const struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++)
+		if (throttle_holds(&ps->v[i].throttle))
+			return true;
+	return false;
+}
+
+char *
+report_line(const struct pools *ps)
+{
+	struct buf b = {0};
+	unsigned up = 0, wanted = 0, busy = 0;
+	size_t len;
+	char *text;
+
+	for (size_t i = 0; i < ps->count; i++) {
+		up += ps->v[i].up;
+		wanted += ps->v[i].conf->workers;
+		busy += pool_count_workers(&ps->v[i]).busy;
+	}
+	buf_putf(&b, "%zu pool%s, %u/%u workers, %u busy, %llu queued", ps->count,
+		 ps->count == 1 ? "" : "s", up, wanted, busy, (unsigned long long)pools_queued(ps));
+	for (size_t i = 0; i < ps->count; i++)
+		if (throttle_holds(&ps->v[i].throttle))
+			buf_putf(&b, "; %s degraded: %s", ps->v[i].conf->name,
+				 ps->v[i].last_error ? ps->v[i].last_error : "");
+	text = buf_steal(&b, &len);
+	buf_free(&b);
+	return text ? text : mem_strdup("");
+}
+
+/* Equal as long as the line is, as good as: cheap enough for every turn. */
+static uint64_t
+fingerprint(const struct pools *ps)
+{
+	uint64_t h = 0;
+
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		h = map_hash_u64(h + p->up) ^ p->running;
+		h = map_hash_u64(h + p->queue.count) ^ p->throttle.fails;
+	}
+	return h;
+}
+
+static void
+on_due(struct timer *t, mono_t now)
+{
+	struct report *r = container_of(t, struct report, timer);
+	char *text = report_line(r->pools);
+	char *message = mem_printf("STATUS=%s", text);
+
+	if (notify_send(message))
+		report_sent(r, r->pools, now);
+	else
+		r->last = now; /* its queue is full: in a second, perhaps */
+	free(message);
+	free(text);
+}
+
+void
+report_init(struct report *r, struct loop *l)
+{
+	*r = (struct report){.loop = l, .timer.on_due = on_due};
+}
+
+void
+report_sent(struct report *r, struct pools *ps, mono_t now)
+{
+	r->last = now;
+	r->seen = fingerprint(ps);
+}
+
+void
+report_turn(struct report *r, struct pools *ps, mono_t now)
+{
+	(void)now;
+	if (!notify_wanted() || timer_is_set(&r->timer) || fingerprint(ps) == r->seen)
+		return;
+	r->pools = ps;
+	timer_set(loop_timers(r->loop), &r->timer, mono_add(r->last, INTERVAL_US));
+}
+
+static void
+log_pool(const struct pool *p)
+{
+	struct log_about about = {.pool = p->conf->name};
+	struct pool_census c = pool_count_workers(p);
+
+	log_about(&about, LOG_NOTICE,
+		  "%s: %u/%u workers (%u idle, %u busy, %u starting, %u stopping), %llu queued, "
+		  "%llu running, %llu done, %llu failed%s%s",
+		  pool_state_name(pool_state(p)), p->up, p->conf->workers, c.idle, c.busy,
+		  c.starting, c.stopping, (unsigned long long)p->queue.count,
+		  (unsigned long long)p->running, (unsigned long long)p->stats.done,
+		  (unsigned long long)p->stats.failed, p->last_error ? "; " : "",
+		  p->last_error ? p->last_error : "");
+}
+
+static void
+log_worker(const struct worker *w)
+{
+	struct log_about about = {.pool = w->pool->conf->name,
+				  .worker = (int)w->index + 1,
+				  .pid = w->state == SLOT_DOWN ? 0 : w->proc.pid};
+
+	if (w->count && worker_job(w, 0))
+		about.job = worker_job(w, 0)->id;
+	log_about(&about, LOG_NOTICE, "%s, %llu answers", slot_state_name(w->state, w->count > 0),
+		  (unsigned long long)w->answers);
+}
+
+void
+report_log(const struct pools *ps, const char *state)
+{
+	char *text = report_line(ps);
+
+	log_msg(LOG_NOTICE, "state %s: %s", state, text);
+	free(text);
+	for (size_t i = 0; i < ps->count; i++) {
+		log_pool(&ps->v[i]);
+		for (unsigned n = 0; n < ps->v[i].conf->workers; n++)
+			log_worker(&ps->v[i].workers[n]);
+	}
+}

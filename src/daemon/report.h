@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report - the state in words: for the service manager's STATUS=, for the log.
+ *
+ * Floor 6. Part of the daemon. STATUS= is sent when something has changed, at
+ * most once a second, and never from an idle daemon.
+ */
+#pragma once
+
+#include "pool/pool.h"
+
+struct report {
+	struct loop *loop;
+	struct timer timer; /* the next STATUS=, when one is due */
+	struct pools *pools;
+	mono_t last;
+	uint64_t seen; /* fingerprint of what was said last */
+};
+
+void report_init(struct report *r, struct loop *l);
+void report_turn(struct report *r, struct pools *ps, mono_t now);
+void report_sent(struct report *r, struct pools *ps, mono_t now);
+
+/* "3 pools, 12/24 workers, 10 busy, 351 queued; thumbs degraded: …"; malloc'ed. */
+char *report_line(const struct pools *ps);
+void report_log(const struct pools *ps, const char *state);
+bool report_degraded(const struct pools *ps);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/listen.h"
+
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define ACCEPTS_A_TURN 64
+#define REARM_US (100 * USEC_PER_MSEC)
+
+static void
+listener_init(struct listener *l)
+{
+	*l = (struct listener){.watch.fd = -1, .fd = -1, .lock_fd = -1, .reserve_fd = -1};
+}
+
+static int
+fail(struct buf *why, const char *path, const char *what, int error)
+{
+	buf_putf(why, "%s: %s: %s\n", path, what, strerror(error));
+	return -error;
+}
+
+/* ---- the socket's place ---- */
+
+/* The directory must keep strangers from putting their own socket there. It is
+ * made when only its last part is missing. */
+static int
+check_directory(const char *path, struct buf *why)
+{
+	char *copy = mem_strdup(path);
+	const char *dir = dirname(copy);
+	struct stat st;
+	int r = 0;
+
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		r = fail(why, dir, "cannot make the socket's directory", errno);
+	else if (stat(dir, &st) < 0)
+		r = fail(why, dir, "the socket's directory", errno);
+	else if (!S_ISDIR(st.st_mode))
+		r = fail(why, dir, "the socket's directory", ENOTDIR);
+	else if ((st.st_mode & 022) && !(st.st_mode & S_ISVTX)) {
+		buf_putf(why,
+			 "%s: others can write to the socket's directory (mode %04o): "
+			 "choose one that only its owner can write\n",
+			 dir, st.st_mode & 07777);
+		r = -EPERM;
+	}
+	free(copy);
+	return r;
+}
+
+/* Take the lock. The file may be unlinked by the daemon that held it just before:
+ * a lock counts only while its path still leads to it. */
+static int
+take_lock(struct listener *l, const char *path, struct buf *why)
+{
+	char *lock = mem_printf("%s.lock", path);
+	struct stat at_path, ours;
+	int r = -EAGAIN;
+
+	while (r == -EAGAIN) {
+		l->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (l->lock_fd < 0) {
+			r = fail(why, lock, "cannot open the lock file", errno);
+		} else if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+			r = -EADDRINUSE;
+			buf_putf(why, "%s: another preforkd serves this socket\n", path);
+		} else if (fstat(l->lock_fd, &ours) == 0 && stat(lock, &at_path) == 0 &&
+			   ours.st_ino == at_path.st_ino && ours.st_dev == at_path.st_dev) {
+			r = 0;
+		}
+		if (r < 0)
+			fd_close(&l->lock_fd);
+	}
+	free(lock);
+	return r;
+}
+
+static int
+remove_stale(const char *path, struct buf *why)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : fail(why, path, "cannot look at it", errno);
+	if (!S_ISSOCK(st.st_mode)) {
+		buf_putf(why, "%s: is there and is no socket: not replaced\n", path);
+		return -EEXIST;
+	}
+	if (unlink(path) < 0)
+		return fail(why, path, "cannot remove the old socket", errno);
+	return 0;
+}
+
+/* Nobody can connect before the mode is right: the umask lets only the owner,
+ * and until listen() not even that one. */
+static int
+bind_socket(struct listener *l, const char *path, mode_t mode, gid_t group, struct buf *why)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
+
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd < 0)
+		return fail(why, path, "cannot make a socket", errno);
+	old = umask(0177);
+	r = bind(l->fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+	umask(old);
+	if (r < 0)
+		return fail(why, path, "cannot bind the socket", -r);
+	l->path = mem_strdup(path);
+	if (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0)
+		return fail(why, path, "cannot give the socket to its group", errno);
+	if (chmod(path, mode) < 0)
+		return fail(why, path, "cannot set the socket's mode", errno);
+	if (listen(l->fd, SOMAXCONN) < 0)
+		return fail(why, path, "cannot listen", errno);
+	return 0;
+}
+
+int
+listener_open(struct listener *l, const char *path, mode_t mode, gid_t group, struct buf *why)
+{
+	int r;
+
+	listener_init(l);
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		buf_putf(why, "%s: longer than the %zu bytes that a socket's path may have\n", path,
+			 sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+		return -ENAMETOOLONG;
+	}
+	r = check_directory(path, why);
+	if (r >= 0)
+		r = take_lock(l, path, why);
+	if (r >= 0)
+		r = remove_stale(path, why);
+	if (r >= 0)
+		r = bind_socket(l, path, mode, group, why);
+	if (r < 0)
+		listener_close(l);
+	return r;
+}
+
+int
+listener_inherit(struct listener *l, struct buf *why)
+{
+	int n = sd_listen_fds(1);
+
+	listener_init(l);
+	if (n <= 0)
+		return n;
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
+		if (l->fd < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+			l->fd = fd;
+		else
+			close(fd);
+	if (l->fd < 0) {
+		buf_puts(why, "socket activation: no listening AF_UNIX stream socket among the "
+			      "descriptors passed\n");
+		return -EINVAL;
+	}
+	return fd_set_nonblock(l->fd) < 0 ? -errno : 1;
+}
+
+/* ---- accepting ---- */
+
+/* Out of descriptors: the reserve is spent on taking the caller off the queue,
+ * so that it sees a closed connection and not a silent one; then a pause, for
+ * a listener that stays readable would spin. */
+static void
+on_shortage(struct listener *l)
+{
+	int fd;
+
+	fd_close(&l->reserve_fd);
+	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	log_msg(LOG_ERR, "out of descriptors: a connection was refused");
+	watch_set(l->loop, &l->watch, 0);
+	timer_set(loop_timers(l->loop), &l->rearm, mono_add(loop_now(l->loop), REARM_US));
+}
+
+static void
+on_rearm(struct timer *t, mono_t now)
+{
+	struct listener *l = container_of(t, struct listener, rearm);
+
+	(void)now;
+	watch_set(l->loop, &l->watch, EPOLLIN);
+}
+
+static void
+on_connection(struct watch *w, uint32_t events)
+{
+	struct listener *l = container_of(w, struct listener, watch);
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			l->on_accept(l, fd);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			   errno == ENOMEM) {
+			on_shortage(l);
+			return;
+		} else if (errno == EAGAIN) {
+			return;
+		}
+	}
+}
+
+int
+listener_start(struct listener *l, struct loop *loop,
+	       void (*on_accept)(struct listener *, int take_fd))
+{
+	l->loop = loop;
+	l->on_accept = on_accept;
+	l->rearm.on_due = on_rearm;
+	l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return watch_add(loop, &l->watch, l->fd, EPOLLIN, on_connection);
+}
+
+void
+listener_close(struct listener *l)
+{
+	if (l->loop) {
+		watch_remove(l->loop, &l->watch);
+		timer_clear(loop_timers(l->loop), &l->rearm);
+	}
+	if (l->path) {
+		char *lock = mem_printf("%s.lock", l->path);
+
+		unlink(l->path);
+		unlink(lock);
+		free(lock);
+	}
+	free(l->path);
+	fd_close(&l->fd);
+	fd_close(&l->lock_fd);
+	fd_close(&l->reserve_fd);
+	listener_init(l);
+}

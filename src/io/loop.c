@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/loop.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+
+#define BATCH 512 /* ready descriptors taken a turn */
+
+struct loop {
+	const struct loop_ops *ops;
+	void *ctx;
+	sd_event *event;
+	sd_event_source *clock;
+	int epoll_fd;
+	mono_t now;
+	mono_t armed; /* when the clock's source wakes us; MONO_NEVER: it does not */
+	bool again;
+	struct timers timers;
+};
+
+/* Sleep no longer than to the next deadline. A deadline that has moved away is
+ * not worth a system call: the clock wakes us once for nothing, and is set then. */
+static void
+loop_arm(struct loop *l)
+{
+	mono_t next = l->again ? l->now : timers_next(&l->timers);
+
+	l->again = false;
+	if (!mono_before(next, l->armed))
+		return;
+	l->armed = next;
+	sd_event_source_set_time(l->clock, (uint64_t)next.us);
+	sd_event_source_set_enabled(l->clock, SD_EVENT_ONESHOT);
+}
+
+/* Every handler ends here. The turn's time is taken anew: the batch may have
+ * been long, and a deadline is judged after the answers that came before it. */
+static int
+loop_turn(struct loop *l)
+{
+	l->now = mono_now();
+	timers_expire(&l->timers, l->now);
+	l->ops->on_turn(l->ctx, l->now);
+	loop_arm(l);
+	return 0;
+}
+
+/* The handlers never return an error: sd-event would disable their source. */
+static int
+on_epoll(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct loop *l = userdata;
+	struct epoll_event events[BATCH];
+	int n;
+
+	(void)s;
+	(void)revents;
+	l->now = mono_now();
+	n = epoll_wait(fd, events, BATCH, 0);
+	for (int i = 0; i < n; i++) {
+		struct watch *w = events[i].data.ptr;
+
+		if (w->fd >= 0) /* removed by one before it in this batch */
+			w->on_ready(w, events[i].events);
+	}
+	return loop_turn(l);
+}
+
+static int
+on_clock(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct loop *l = userdata;
+
+	(void)s;
+	(void)usec;
+	l->armed = MONO_NEVER;
+	return loop_turn(l);
+}
+
+static int
+on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct loop *l = userdata;
+
+	(void)s;
+	l->ops->on_signal(l->ctx, (int)si->ssi_signo);
+	return loop_turn(l);
+}
+
+static int
+loop_add_signals(struct loop *l, const int *signals)
+{
+	sigset_t set;
+	int r = 0;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (const int *s = signals; *s; s++)
+		sigaddset(&set, *s);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
+	for (const int *s = signals; *s && r >= 0; s++)
+		r = sd_event_add_signal(l->event, NULL, *s, on_signal, l);
+	return r < 0 ? r : 0;
+}
+
+static int
+loop_add_sources(struct loop *l)
+{
+	sd_event_source *hot;
+	int r;
+
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll_fd < 0)
+		return -errno;
+	r = sd_event_add_io(l->event, &hot, l->epoll_fd, EPOLLIN, on_epoll, l);
+	if (r < 0)
+		return r;
+	sd_event_source_set_floating(hot, 1);
+	sd_event_source_unref(hot);
+	/* Accuracy 1 ms; the default is 250. Behind the descriptors, so that an
+	 * answer that is there is read before its job's deadline is judged. */
+	r = sd_event_add_time(l->event, &l->clock, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
+			      on_clock, l);
+	if (r < 0)
+		return r;
+	sd_event_source_set_enabled(l->clock, SD_EVENT_OFF);
+	return sd_event_source_set_priority(l->clock, SD_EVENT_PRIORITY_NORMAL + 1);
+}
+
+int
+loop_new(const struct loop_ops *ops, void *ctx, const int *signals, struct loop **ret)
+{
+	struct loop *l = mem_new(sizeof(*l));
+	int r;
+
+	l->ops = ops;
+	l->ctx = ctx;
+	l->epoll_fd = -1;
+	l->armed = MONO_NEVER;
+	l->now = mono_now();
+	r = sd_event_new(&l->event);
+	if (r >= 0)
+		r = loop_add_signals(l, signals);
+	if (r >= 0)
+		r = loop_add_sources(l);
+	if (r < 0) {
+		loop_free(l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}
+
+void
+loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	sd_event_source_disable_unref(l->clock);
+	sd_event_unref(l->event);
+	fd_close(&l->epoll_fd);
+	timers_free(&l->timers);
+	free(l);
+}
+
+int
+loop_run(struct loop *l)
+{
+	loop_turn(l);
+	return sd_event_loop(l->event);
+}
+
+void
+loop_exit(struct loop *l)
+{
+	sd_event_exit(l->event, 0);
+}
+
+void
+loop_again(struct loop *l)
+{
+	l->again = true;
+}
+
+mono_t
+loop_now(const struct loop *l)
+{
+	return l->now;
+}
+
+struct timers *
+loop_timers(struct loop *l)
+{
+	return &l->timers;
+}
+
+int
+loop_watchdog(struct loop *l)
+{
+	return sd_event_set_watchdog(l->event, 1);
+}
+
+int
+watch_add(struct loop *l, struct watch *w, int fd, uint32_t events,
+	  void (*on_ready)(struct watch *, uint32_t))
+{
+	struct epoll_event ev = {.events = events, .data.ptr = w};
+
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return -errno;
+	*w = (struct watch){.fd = fd, .events = events, .on_ready = on_ready};
+	return 0;
+}
+
+void
+watch_set(struct loop *l, struct watch *w, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = w};
+
+	if (w->fd < 0 || w->events == events)
+		return;
+	/* Fails only for a descriptor that is not in the set: our own mistake. */
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) < 0)
+		log_msg(LOG_ERR, "epoll: cannot change descriptor %d: %s", w->fd, strerror(errno));
+	w->events = events;
+}
+
+void
+watch_remove(struct loop *l, struct watch *w)
+{
+	if (w->fd < 0)
+		return;
+	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop - the one event loop: signals, deadlines, descriptors, the watchdog.
+ *
+ * Floor 3; only this floor includes sd-event. The daemon owns the loop. Hot
+ * descriptors (clients, workers, their processes) are in one epoll of the
+ * loop's own, which is a single sd-event source: a turn takes what is ready
+ * there, then expires deadlines, then calls on_turn() once, where work moves.
+ * So no peer can starve the pump, and a batch of events costs one pump.
+ */
+#pragma once
+
+#include "base/mono.h"
+#include "core/timer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h> /* EPOLLIN and friends */
+
+struct loop;
+
+struct loop_ops {
+	void (*on_turn)(void *ctx, mono_t now);
+	void (*on_signal)(void *ctx, int signo);
+};
+
+/* A descriptor that is watched. It lives in its owner, who removes it before
+ * the descriptor is closed, and does not free it before the turn is over. */
+struct watch {
+	int fd;		 /* -1: not watched */
+	uint32_t events; /* EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR always come */
+	void (*on_ready)(struct watch *w, uint32_t events);
+};
+
+/* signals: 0-terminated; they are blocked here and come to on_signal(). SIGCHLD
+ * is blocked and SIGPIPE ignored. 0 or -errno. */
+int loop_new(const struct loop_ops *ops, void *ctx, const int *signals, struct loop **ret);
+void loop_free(struct loop *l);
+
+/* Run until loop_exit(); 0 or -errno. */
+int loop_run(struct loop *l);
+void loop_exit(struct loop *l);
+
+/* Have another turn at once, without waiting for an event. */
+void loop_again(struct loop *l);
+
+/* The time at which the current batch of events began. */
+mono_t loop_now(const struct loop *l);
+struct timers *loop_timers(struct loop *l);
+
+/* Ping the service manager's watchdog where it asks for it. 1 yes, 0 it does
+ * not ask, -errno. */
+int loop_watchdog(struct loop *l);
+
+/* 0 or -errno. */
+int watch_add(struct loop *l, struct watch *w, int fd, uint32_t events,
+	      void (*on_ready)(struct watch *, uint32_t));
+void watch_set(struct loop *l, struct watch *w, uint32_t events); /* no-op when unchanged */
+void watch_remove(struct loop *l, struct watch *w);		  /* no-op when not watched */

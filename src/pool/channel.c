@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* What a worker and its master say to each other: jobs out, answers in. */
+#include "base/mem.h"
+#include "base/text.h"
+#include "pool/worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* ---- the ring of jobs in flight, oldest first ---- */
+
+static struct flight *
+flight_at(const struct worker *w, unsigned i)
+{
+	unsigned at = w->first + i;
+
+	return &w->flights[at < w->pool->conf->pipeline ? at : at - w->pool->conf->pipeline];
+}
+
+static unsigned
+flight_find(const struct worker *w, uint64_t id)
+{
+	unsigned i;
+
+	for (i = 0; i < w->count; i++)
+		if (flight_at(w, i)->id == id)
+			break;
+	return i;
+}
+
+/* Take the i-th one out; what is older moves up. */
+static struct flight
+flight_take(struct worker *w, unsigned i)
+{
+	struct flight f = *flight_at(w, i);
+
+	for (; i > 0; i--)
+		*flight_at(w, i) = *flight_at(w, i - 1);
+	w->first = w->first + 1 < w->pool->conf->pipeline ? w->first + 1 : 0;
+	w->count--;
+	return f;
+}
+
+struct job *
+worker_job(const struct worker *w, unsigned i)
+{
+	return flight_at(w, i)->job;
+}
+
+static bool
+in_order(const struct worker *w)
+{
+	return codec_in_order(w->codec.level);
+}
+
+/* ---- out ---- */
+
+/* The job's clock starts now: it is what the worker is at. */
+static void
+clock_start(struct worker *w, struct job *j, mono_t now)
+{
+	int64_t timeout = job_timeout_us(j, w->pool->conf->job.timeout_us);
+
+	j->run->started = now;
+	if (timeout != USEC_INFINITY)
+		timer_set(loop_timers(w->pool->pools->loop), &j->timer, mono_add(now, timeout));
+}
+
+/* An in-order worker's next job is what it is at now. */
+static void
+clock_next(struct worker *w, mono_t now)
+{
+	struct job *j = w->count && in_order(w) ? worker_job(w, 0) : NULL;
+
+	if (j && mono_is_never(j->run->started))
+		clock_start(w, j, now);
+}
+
+void
+worker_give(struct worker *w, struct job *j, mono_t now)
+{
+	struct job_run *run = job_need_run(j);
+
+	assert(worker_can_take(w));
+	run->worker = w->index;
+	run->pid = w->proc.pid;
+	run->started = MONO_NEVER;
+	j->in_flight = true;
+	codec_put_job(&w->codec, &w->chan.out, j->id, j->attempt, j->payload, j->payload_len);
+	*flight_at(w, w->count++) = (struct flight){
+		.job = j,
+		.id = j->id,
+		.sent_end = w->chan.sent + buf_len(&w->chan.out),
+		.give_up = MONO_NEVER,
+	};
+	if (w->count == 1 || !in_order(w))
+		clock_start(w, j, now);
+	if (buf_failed(&w->chan.out))
+		worker_break(w, mem_strdup("out of memory for its jobs"));
+	if (!list_linked(&w->flush))
+		list_append(&w->pool->pools->flush, &w->flush);
+	worker_shelve(w);
+}
+
+void
+worker_flush(struct worker *w)
+{
+	stream_flush(&w->chan);
+	if (w->chan.error && !w->ended) {
+		w->ended = true;
+		worker_note(w);
+	}
+	worker_shelve(w); /* below the high-water mark again, or no use any more */
+}
+
+void
+worker_cancel(struct worker *w, const struct job *j)
+{
+	codec_put_cancel(&w->codec, &w->chan.out, j->id);
+	w->cancelled = true;
+	if (!list_linked(&w->flush))
+		list_append(&w->pool->pools->flush, &w->flush);
+}
+
+void
+worker_forget(struct worker *w, struct job *j)
+{
+	struct flight *f = flight_at(w, flight_find(w, j->id));
+
+	assert(f->job == j);
+	f->job = NULL;
+	j->in_flight = false;
+}
+
+void
+worker_disown(struct worker *w, struct job *j, mono_t give_up)
+{
+	flight_at(w, flight_find(w, j->id))->give_up = give_up;
+	worker_forget(w, j);
+	worker_deadline(w, worker_patience(w));
+}
+
+mono_t
+worker_patience(const struct worker *w)
+{
+	mono_t first = MONO_NEVER;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		const struct flight *f = flight_at(w, i);
+
+		if (!f->job && mono_before(f->give_up, first))
+			first = f->give_up;
+	}
+	return first;
+}
+
+void
+worker_disown_all(struct worker *w)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (worker_job(w, i))
+			worker_job(w, i)->in_flight = false;
+	w->count = 0;
+}
+
+bool
+worker_is_silent(const struct worker *w)
+{
+	return !buf_len(&w->chan.in) && !stream_unread(&w->chan);
+}
+
+/* A socket says at its end that something was left unread, not how much; a
+ * pipe's unread bytes can be counted even when its reader is gone. */
+bool
+worker_never_read(const struct worker *w, unsigned i)
+{
+	uint64_t end = flight_at(w, i)->sent_end;
+	int unread = 0;
+
+	if (end > w->chan.sent)
+		return true;
+	if (w->pool->conf->channel == CHANNEL_PIPE) {
+		if (w->chan.wfd < 0 || ioctl(w->chan.wfd, FIONREAD, &unread) < 0)
+			return false;
+		return end > w->chan.sent - (uint64_t)unread;
+	}
+	return w->chan.reset && w->pool->conf->pipeline == 1 && !w->cancelled;
+}
+
+/* ---- in ---- */
+
+void
+worker_break(struct worker *w, char *take_why)
+{
+	if (w->broken) {
+		free(take_why);
+		return;
+	}
+	w->broken = take_why;
+	worker_note(w);
+}
+
+static void
+worker_log(struct worker *w, const struct codec_event *ev)
+{
+	struct log_about about = {
+		.pool = w->pool->conf->name, .worker = (int)w->index + 1, .pid = w->proc.pid};
+	char text[2048];
+
+	if (w->count && worker_job(w, 0) && in_order(w))
+		about.job = worker_job(w, 0)->id;
+	log_about(&about, ev->level, "%s", text_escape(text, sizeof(text), ev->text, ev->len));
+}
+
+/* The job's end, as its worker tells it. */
+static void
+answer_record(struct worker *w, struct job *j, const struct codec_event *ev)
+{
+	enum job_state verdict = ev->verb == VERB_OK ? JOB_DONE : JOB_FAILED;
+	enum job_reason reason = ev->verb == VERB_OK ? REASON_NONE : REASON_ERROR;
+	char *text = NULL;
+	size_t len = ev->len;
+
+	if (len) {
+		text = malloc(len);
+		if (text) {
+			memcpy(text, ev->text, len);
+		} else {
+			verdict = JOB_FAILED;
+			reason = REASON_ERROR;
+			text = mem_strdup("out of memory for the result");
+			len = strlen(text);
+		}
+	}
+	job_decide(j, verdict, reason, text, len);
+	list_append(&w->pool->decided, &j->link);
+}
+
+static void
+on_answer(struct worker *w, const struct codec_event *ev)
+{
+	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
+	mono_t now = loop_now(w->pool->pools->loop);
+	struct flight f;
+	char text[80];
+
+	if (i >= w->count) {
+		text_escape(text, sizeof(text), ev->text ? ev->text : "", ev->len);
+		worker_break(w, mem_printf("sent an answer that no job waits for: '%s'", text));
+		return;
+	}
+	f = flight_take(w, i);
+	w->answers++;
+	if (f.job) {
+		f.job->in_flight = false;
+		if (!f.job->decided)
+			answer_record(w, f.job, ev);
+	}
+	clock_next(w, now);
+	worker_shelve(w);
+	pool_wake(w->pool);
+	if (w->answers == 1)
+		worker_note(w); /* it is good: what held back the others may end */
+}
+
+static void
+on_stray(struct worker *w, const struct codec_event *ev)
+{
+	if (in_order(w) ? !w->count : flight_find(w, ev->id) >= w->count)
+		worker_break(w, mem_strdup("sent news of a job that it does not have"));
+}
+
+static void
+on_event(struct worker *w, const struct codec_event *ev)
+{
+	switch (ev->verb) {
+	case VERB_OK:
+	case VERB_ERR:
+	case VERB_RETRY:
+		on_answer(w, ev);
+		return;
+	case VERB_OUT:
+	case VERB_PROGRESS:
+		on_stray(w, ev);
+		return;
+	case VERB_LOG:
+		worker_log(w, ev);
+		return;
+	case VERB_READY:
+		w->ready = true;
+		if (ev->capacity && ev->capacity < w->capacity)
+			w->capacity = (unsigned)ev->capacity;
+		worker_shelve(w);
+		worker_note(w);
+		return;
+	}
+}
+
+void
+worker_read(struct worker *w)
+{
+	struct buf *in = &w->chan.in;
+	struct codec_event ev;
+	size_t used;
+
+	while (buf_len(in) && !w->broken) {
+		enum codec_result r =
+			codec_decode(&w->codec, buf_head(in), buf_len(in), &used, &ev);
+
+		if (r == CODEC_AGAIN)
+			return;
+		if (r == CODEC_BAD) {
+			worker_break(w, mem_strdup(w->codec.error));
+			return;
+		}
+		on_event(w, &ev);
+		buf_consume(in, used);
+	}
+}

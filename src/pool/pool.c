@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/pool.h"
+
+#include "base/mem.h"
+#include "pool/worker.h"
+#include "wire/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void
+on_retry(struct timer *t, mono_t now)
+{
+	(void)now;
+	pool_wake(container_of(t, struct pool, timer));
+}
+
+void
+pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf)
+{
+	struct list *const lists[] = {&p->woken,    &p->decided, &p->overdue,
+				      &p->finished, &p->down,	 &p->changed};
+
+	*p = (struct pool){.pools = ps, .conf = conf, .timer.on_due = on_retry};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_init(lists[i]);
+	queue_init(&p->queue);
+	p->by_load = mem_array(conf->pipeline, sizeof(*p->by_load));
+	for (unsigned i = 0; i < conf->pipeline; i++)
+		list_init(&p->by_load[i]);
+	p->workers = mem_array(conf->workers, sizeof(*p->workers));
+	for (unsigned i = 0; i < conf->workers; i++)
+		worker_init(&p->workers[i], p, i);
+	pool_wake(p);
+}
+
+void
+pool_fini(struct pool *p)
+{
+	for (unsigned i = 0; i < p->conf->workers; i++)
+		worker_fini(&p->workers[i]);
+	list_foreach(it, next, &p->pools->all) {
+		struct job *j = container_of(it, struct job, all);
+
+		if (job_pool(j) == p)
+			pool_forget(j);
+	}
+	timer_clear(loop_timers(p->pools->loop), &p->timer);
+	list_remove(&p->woken);
+	free(p->workers);
+	free(p->by_load);
+	free(p->last_error);
+	free(p->last_stderr);
+}
+
+void
+pool_wake(struct pool *p)
+{
+	if (!list_linked(&p->woken))
+		list_append(&p->pools->woken, &p->woken);
+}
+
+/* ---- keys ---- */
+
+static uint64_t
+key_hash(const struct pool *p, uid_t uid, const char *key, size_t len)
+{
+	uint64_t seed = (uint64_t)(p - p->pools->v) << 32 | uid;
+
+	return map_hash_bytes(key, len, seed);
+}
+
+static struct job *
+key_find(const struct pool *p, uid_t uid, const struct job_opts *o)
+{
+	struct map_node *n = map_find(&p->pools->keys, key_hash(p, uid, o->key, o->key_len));
+
+	for (; n; n = map_find_next(n)) {
+		struct job_opts *have = container_of(n, struct job_opts, by_key);
+
+		if (have->key_len == o->key_len && !memcmp(have->key, o->key, o->key_len) &&
+		    have->job->uid == uid && have->job->owner == p)
+			return have->job;
+	}
+	return NULL;
+}
+
+void
+pool_release_key(struct job *j)
+{
+	struct job_opts *o = j->opts;
+
+	if (!o || !o->job)
+		return;
+	map_remove(&job_pool(j)->pools->keys, &o->by_key);
+	o->job = NULL;
+}
+
+/* ---- jobs in and out ---- */
+
+/* Make it known by its id and its key. False when there is no memory. */
+static bool
+pool_register(struct pool *p, struct job *j)
+{
+	struct job_opts *o = j->opts;
+
+	if (map_add(&p->pools->jobs, &j->by_id, map_hash_u64(j->id)) < 0)
+		return false;
+	if (o && o->key_len) {
+		if (map_add(&p->pools->keys, &o->by_key, key_hash(p, j->uid, o->key, o->key_len)) <
+		    0) {
+			map_remove(&p->pools->jobs, &j->by_id);
+			return false;
+		}
+		o->job = j;
+	}
+	list_append(&p->pools->all, &j->all);
+	p->pools->job_count++;
+	return true;
+}
+
+void
+pool_forget(struct job *j)
+{
+	struct pools *ps = job_pool(j)->pools;
+
+	timer_clear(loop_timers(ps->loop), &j->timer);
+	pool_release_key(j);
+	map_remove(&ps->jobs, &j->by_id);
+	list_remove(&j->all);
+	list_remove(&j->link);
+	ps->job_count--;
+	job_free(j);
+}
+
+/* May it come in at all? 0 or a pool_error. */
+static int
+submit_check(const struct pool *p, const struct submission *s, const char **ret_why)
+{
+	*ret_why = codec_payload_fits((enum codec_level)p->conf->protocol, s->payload, s->len);
+	if (*ret_why)
+		return POOL_E_PAYLOAD;
+	if (s->len > p->conf->job.max_payload)
+		return POOL_E_TOOBIG;
+	if (p->pools->mode != POOLS_OPEN)
+		return POOL_E_DRAINING;
+	return 0;
+}
+
+static int
+submit_room(struct pool *p, const struct submission *s)
+{
+	uint64_t idle = p->paused ? 0 : p->room;
+
+	if (s->run && pool_is_down(p))
+		return POOL_E_DOWN;
+	if (queue_has_room(&p->queue, p->conf->queue.limit, p->conf->queue.memory, idle, s->len))
+		return 0;
+	p->stats.rejected++;
+	return POOL_E_FULL;
+}
+
+static struct job *
+submit_make(struct pool *p, const struct submission *s, mono_t now)
+{
+	struct job *j = job_new(p->pools->next_id, p, s->uid, s->payload, s->len, s->opts);
+
+	if (!j) {
+		free(s->opts);
+		return NULL;
+	}
+	if (!pool_register(p, j)) {
+		job_free(j);
+		return NULL;
+	}
+	p->pools->next_id++;
+	j->timer.on_due = pump_on_job_due;
+	j->attached = s->attached;
+	j->queued = now;
+	return j;
+}
+
+int
+pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job **ret_job,
+	    const char **ret_why)
+{
+	struct job *j;
+	int r = submit_check(p, s, ret_why);
+
+	if (!r && s->opts && s->opts->key_len && (j = key_find(p, s->uid, s->opts))) {
+		free(s->opts);
+		if (j->payload_len != s->len || memcmp(j->payload, s->payload, s->len))
+			return POOL_E_KEY;
+		*ret_job = j;
+		return 0;
+	}
+	if (!r)
+		r = submit_room(p, s);
+	if (r) {
+		free(s->opts);
+		return r;
+	}
+	j = submit_make(p, s, now);
+	if (!j)
+		return POOL_E_MEMORY;
+	job_move(j, JOB_QUEUED, REASON_NONE);
+	queue_push(&p->queue, j);
+	pool_wake(p);
+	*ret_job = j;
+	return 0;
+}
+
+void
+pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text)
+{
+	struct pool *p = job_pool(j);
+
+	if (j->state == JOB_QUEUED)
+		queue_remove(&p->queue, j);
+	job_decide(j, verdict, reason, take_text, take_text ? strlen(take_text) : 0);
+	list_append(&p->decided, &j->link);
+	pool_wake(p);
+}
+
+bool
+pool_cancel(struct job *j)
+{
+	if (job_is_over(j) || j->decided)
+		return false;
+	pool_decide(j, JOB_CANCELLED, REASON_REQUEST, NULL);
+	return true;
+}
+
+void
+pool_disconnect(struct job *j)
+{
+	enum conf_on_disconnect how = job_pool(j)->conf->job.on_disconnect;
+
+	if (how == DISCONNECT_CANCEL || (how == DISCONNECT_DROP && j->state == JOB_QUEUED))
+		pool_cancel(j);
+	else
+		job_detach(j);
+}
+
+void
+job_detach(struct job *j)
+{
+	j->attached = false;
+}
+
+void
+pool_pause(struct pool *p, bool pause)
+{
+	p->paused = pause;
+	pool_wake(p);
+}
+
+/* ---- what it looks like from outside ---- */
+
+bool
+pool_is_down(const struct pool *p)
+{
+	return throttle_holds(&p->throttle) && !p->up;
+}
+
+enum pool_state
+pool_state(const struct pool *p)
+{
+	if (p->pools->mode != POOLS_OPEN)
+		return POOL_DRAINING;
+	if (throttle_holds(&p->throttle))
+		return POOL_DEGRADED;
+	if (p->paused)
+		return POOL_PAUSED;
+	if (!p->up && !p->stats.exited)
+		return POOL_STARTING;
+	return p->queue.count && !p->room ? POOL_SATURATED : POOL_OK;
+}
+
+const char *
+pool_state_name(enum pool_state s)
+{
+	static const char *const names[] = {
+		[POOL_STARTING] = "starting",	[POOL_OK] = "ok",
+		[POOL_SATURATED] = "saturated", [POOL_PAUSED] = "paused",
+		[POOL_DEGRADED] = "degraded",	[POOL_DRAINING] = "draining",
+	};
+
+	return names[s];
+}
+
+int64_t
+pool_retry_us(const struct pool *p, mono_t now)
+{
+	int64_t left;
+
+	if (!throttle_holds(&p->throttle))
+		return -1;
+	left = mono_since(p->throttle.next_try, now);
+	return left > 0 ? left : 0;
+}
+
+uint64_t
+pool_bytes(const struct pool *p)
+{
+	return p->queue.bytes + p->running_bytes + p->finished_bytes;
+}
+
+struct pool_census
+pool_count_workers(const struct pool *p)
+{
+	struct pool_census c = {0};
+
+	for (unsigned i = 0; i < p->conf->workers; i++) {
+		const struct worker *w = &p->workers[i];
+
+		if (w->state == SLOT_UP)
+			(*(w->count ? &c.busy : &c.idle))++;
+		else if (slot_is_stopping(w->state))
+			c.stopping++;
+		else if (w->state != SLOT_DOWN)
+			c.starting++;
+	}
+	return c;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool - jobs, workers and the rules between them.
+ *
+ * Floor 4. The daemon owns the pools; a pool owns its workers and its jobs and
+ * frees both. Control calls in: submit, look up, cancel, pause. Those calls
+ * check and record, and wake the pool; work moves in the pump alone (pump.c),
+ * once a turn. Whoever waits for a job is told through its struct job_waiter.
+ */
+#pragma once
+
+#include "core/conf.h"
+#include "core/job.h"
+#include "core/queue.h"
+#include "core/stats.h"
+#include "core/throttle.h"
+#include "io/loop.h"
+
+#include <stdbool.h>
+
+struct worker;
+struct pools;
+
+enum pool_state {
+	POOL_STARTING, /* no worker is up yet, and none has failed twice */
+	POOL_OK,
+	POOL_SATURATED, /* all workers have what they can take, and jobs wait */
+	POOL_PAUSED,
+	POOL_DEGRADED, /* workers cannot start */
+	POOL_DRAINING,
+};
+
+struct pool {
+	struct pools *pools;
+	const struct conf_pool *conf;
+	struct list woken;	/* in pools->woken while there is something for the pump */
+	struct worker *workers; /* conf->workers of them */
+
+	struct queue queue;
+	struct list decided;  /* jobs whose end is recorded */
+	struct list overdue;  /* finished jobs whose keeping is over */
+	struct list finished; /* kept jobs, first finished first */
+	uint64_t finished_bytes, finished_count;
+	uint64_t running, running_bytes; /* jobs that a worker has */
+
+	struct list *by_load; /* [0 … pipeline]: up workers by jobs in flight, last used first */
+	unsigned lowest;      /* no worker that can take a job has fewer in flight */
+	uint64_t room;	      /* jobs that up workers could take at once */
+	struct list down;     /* workers without a process */
+	struct list changed;  /* workers with news for the pump */
+	unsigned up;	      /* workers in SLOT_UP */
+
+	struct throttle throttle;
+	struct timer timer; /* the throttle's next try */
+	bool paused;
+	/* What the pump has acted on already. */
+	bool was_down, was_draining, was_stopping, was_fast;
+	uint64_t generation; /* processes started, ever */
+	char *last_error;    /* why workers cannot start; NULL when they can */
+	char *last_stderr;   /* the last line of the worker that could not */
+	struct stats stats;
+};
+
+enum pools_mode {
+	POOLS_OPEN,
+	POOLS_DRAINING, /* no new jobs; those accepted are finished */
+	POOLS_STOPPING, /* workers are being ended */
+};
+
+struct pools {
+	struct loop *loop;
+	const struct conf *conf;
+	const char *loader;	 /* path of preforkd-exec */
+	uint64_t soft_nofile;	 /* the daemon's limit before it raised it */
+	char **base_environment; /* what every worker gets of ours */
+	struct pool *v;
+	size_t count;
+	enum pools_mode mode;
+	bool fast; /* stopping without a grace for running jobs */
+	struct list woken;
+	struct list flush; /* workers with bytes to send */
+	struct map jobs, keys;
+	struct list all; /* every job, by id */
+	uint64_t next_id;
+	uint64_t job_count;
+};
+
+/* ---- pools.c: the set ---- */
+
+/* conf, loader stay the caller's and outlive the pools. soft_nofile: see struct
+ * pools. environ_: the daemon's. */
+struct pools *pools_new(struct loop *l, const struct conf *conf, const char *loader,
+			uint64_t soft_nofile, char **environ_);
+void pools_free(struct pools *ps); /* workers are killed and reaped first */
+
+/* One turn: pump every pool that was woken, then send what workers are to get. */
+void pools_turn(struct pools *ps, mono_t now);
+
+struct pool *pools_find(const struct pools *ps, const char *name, size_t len);
+struct job *pools_job(const struct pools *ps, uint64_t id);
+
+/* Take no new jobs; queued RUNs are answered, the others are finished. */
+void pools_drain(struct pools *ps);
+/* End all workers; what is not over is cancelled. fast: no grace for the
+ * running ones. May be called again, to turn slow into fast. */
+void pools_stop(struct pools *ps, bool fast);
+
+bool pools_settled(const struct pools *ps);  /* each has its workers or is degraded */
+bool pools_finished(const struct pools *ps); /* nothing runs, and nothing queued can */
+bool pools_gone(const struct pools *ps);     /* no process is left */
+uint64_t pools_queued(const struct pools *ps);
+uint64_t pools_running(const struct pools *ps);
+
+/* ---- pool.c: one pool ---- */
+
+void pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf);
+void pool_fini(struct pool *p);
+void pool_wake(struct pool *p);
+
+enum pool_error {
+	POOL_E_PAYLOAD = 1, /* the level cannot carry it; *ret_why says why */
+	POOL_E_TOOBIG,
+	POOL_E_FULL,
+	POOL_E_DOWN,
+	POOL_E_DRAINING,
+	POOL_E_KEY, /* the key names a job with another payload */
+	POOL_E_MEMORY,
+};
+
+struct submission {
+	uid_t uid;
+	const char *payload;
+	size_t len;
+	struct job_opts *opts; /* consumed, on failure too; NULL: none */
+	bool run;	       /* somebody waits for it: refused where workers cannot start */
+	bool attached;	       /* gone when it is answered */
+};
+
+/* 0: *ret_job is the job (with a key: perhaps one from before, perhaps over).
+ * Positive: an enum pool_error; *ret_why is a static text for POOL_E_PAYLOAD. */
+int pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job **ret_job,
+		const char **ret_why);
+
+/* Record that j is to be cancelled; false when its end is there already. */
+bool pool_cancel(struct job *j);
+
+/* The connection that RAN j (attached) is gone: what on_disconnect says. */
+void pool_disconnect(struct job *j);
+
+/* j outlives its RUN: keep it when it is over. */
+void job_detach(struct job *j);
+
+void pool_pause(struct pool *p, bool pause);
+
+enum pool_state pool_state(const struct pool *p);
+const char *pool_state_name(enum pool_state s);
+bool pool_is_down(const struct pool *p);		 /* degraded, and no worker is up */
+int64_t pool_retry_us(const struct pool *p, mono_t now); /* to the next try; -1: none */
+uint64_t pool_bytes(const struct pool *p);		 /* payloads and results that it holds */
+
+struct pool_census {
+	unsigned idle, busy, starting, stopping;
+};
+struct pool_census pool_count_workers(const struct pool *p);
+
+static inline struct pool *
+job_pool(const struct job *j)
+{
+	return j->owner;
+}
+
+/* ---- inside this floor ---- */
+void pool_pump(struct pool *p, mono_t now);
+void pump_on_job_due(struct timer *t, mono_t now);
+
+/* Record j's end (it is queued or running, undecided) and wake. */
+void pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text);
+void pool_release_key(struct job *j);
+void pool_forget(struct job *j); /* unlink it everywhere and free it */

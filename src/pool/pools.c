@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+#include "pool/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* Ids are never used again, across restarts too: they begin at the start's time
+ * in units of 100 ns, which ten million jobs a second would not overtake, and all
+ * stay below 2^53, which is what clients that hold numbers as doubles can take. */
+#define ID_EPOCH 1735689600 /* 2025-01-01 */
+#define IDS_A_SECOND UINT64_C(10000000)
+
+static uint64_t
+first_id(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	if (ts.tv_sec < ID_EPOCH)
+		return 1;
+	return (uint64_t)(ts.tv_sec - ID_EPOCH) * IDS_A_SECOND + (uint64_t)ts.tv_nsec / 100 + 1;
+}
+
+struct pools *
+pools_new(struct loop *l, const struct conf *conf, const char *loader, uint64_t soft_nofile,
+	  char **environ_)
+{
+	struct pools *ps = mem_new(sizeof(*ps));
+	bool whole = conf->n_pools && conf->pools[0].run_as.whole_environment;
+
+	ps->loop = l;
+	ps->conf = conf;
+	ps->loader = loader;
+	ps->soft_nofile = soft_nofile;
+	ps->base_environment = environment_base(environ_, whole);
+	ps->count = conf->n_pools;
+	ps->v = mem_array(ps->count, sizeof(*ps->v));
+	ps->next_id = first_id();
+	list_init(&ps->woken);
+	list_init(&ps->flush);
+	list_init(&ps->all);
+	for (size_t i = 0; i < ps->count; i++)
+		pool_init(&ps->v[i], ps, &conf->pools[i]);
+	return ps;
+}
+
+/* What is still there is killed and reaped; a stop leaves nothing for this. */
+static void
+pools_reap(struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++)
+		for (unsigned n = 0; n < ps->v[i].conf->workers; n++) {
+			struct proc *p = &ps->v[i].workers[n].proc;
+
+			if (!p->pid || p->exited)
+				continue;
+			proc_signal(p, SIGKILL);
+			while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+				;
+			p->exited = true;
+		}
+}
+
+void
+pools_free(struct pools *ps)
+{
+	if (!ps)
+		return;
+	pools_reap(ps);
+	for (size_t i = 0; i < ps->count; i++)
+		pool_fini(&ps->v[i]);
+	map_free(&ps->jobs);
+	map_free(&ps->keys);
+	environment_free(ps->base_environment);
+	free(ps->v);
+	free(ps);
+}
+
+static void
+pools_flush(struct pools *ps)
+{
+	list_foreach(it, next, &ps->flush) {
+		struct worker *w = container_of(it, struct worker, flush);
+
+		list_remove(it);
+		worker_flush(w);
+	}
+}
+
+void
+pools_turn(struct pools *ps, mono_t now)
+{
+	struct list *l;
+
+	while ((l = list_first(&ps->woken))) {
+		while ((l = list_first(&ps->woken))) {
+			list_remove(l);
+			pool_pump(container_of(l, struct pool, woken), now);
+		}
+		pools_flush(ps); /* a worker that cannot be written to is news */
+	}
+}
+
+struct pool *
+pools_find(const struct pools *ps, const char *name, size_t len)
+{
+	for (size_t i = 0; i < ps->count; i++) {
+		const char *have = ps->v[i].conf->name;
+
+		if (!strncmp(have, name, len) && !have[len])
+			return &ps->v[i];
+	}
+	return NULL;
+}
+
+struct job *
+pools_job(const struct pools *ps, uint64_t id)
+{
+	struct map_node *n = map_find(&ps->jobs, map_hash_u64(id));
+
+	for (; n; n = map_find_next(n)) {
+		struct job *j = container_of(n, struct job, by_id);
+
+		if (j->id == id)
+			return j;
+	}
+	return NULL;
+}
+
+static void
+pools_wake(struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++)
+		pool_wake(&ps->v[i]);
+}
+
+void
+pools_drain(struct pools *ps)
+{
+	if (ps->mode != POOLS_OPEN)
+		return;
+	ps->mode = POOLS_DRAINING;
+	pools_wake(ps);
+}
+
+void
+pools_stop(struct pools *ps, bool fast)
+{
+	ps->mode = POOLS_STOPPING;
+	ps->fast |= fast;
+	pools_wake(ps);
+}
+
+bool
+pools_settled(const struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		if (p->up < p->conf->workers && !throttle_holds(&p->throttle))
+			return false;
+	}
+	return true;
+}
+
+bool
+pools_finished(const struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		if (p->running || (p->queue.count && !p->paused && !pool_is_down(p)))
+			return false;
+	}
+	return true;
+}
+
+bool
+pools_gone(const struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++)
+		for (unsigned n = 0; n < ps->v[i].conf->workers; n++)
+			if (ps->v[i].workers[n].state != SLOT_DOWN)
+				return false;
+	return true;
+}
+
+uint64_t
+pools_queued(const struct pools *ps)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ps->count; i++)
+		n += ps->v[i].queue.count;
+	return n;
+}
+
+uint64_t
+pools_running(const struct pools *ps)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ps->count; i++)
+		n += ps->v[i].running;
+	return n;
+}

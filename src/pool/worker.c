@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/worker.h"
+
+#include "base/fd.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* How long a process may live on after it has closed its channel, before its
+ * jobs are given up: exiting takes a moment, and tells more. */
+#define LINGER_US (100 * USEC_PER_MSEC)
+#define REPORT_MAX 1024
+
+static void
+on_timer(struct timer *t, mono_t now)
+{
+	struct worker *w = container_of(t, struct worker, timer);
+
+	(void)now;
+	w->due = true;
+	worker_note(w);
+}
+
+void
+worker_init(struct worker *w, struct pool *p, unsigned index)
+{
+	*w = (struct worker){
+		.pool = p,
+		.index = index,
+		.state = SLOT_DOWN,
+		.timer.on_due = on_timer,
+		.report.fd = -1,
+		.proc.pidfd = -1,
+		.err.fd = -1,
+		.chan.rfd = -1,
+		.chan.wfd = -1,
+	};
+	list_init(&w->load);
+	list_init(&w->changed);
+	list_init(&w->flush);
+	w->flights = mem_array(p->conf->pipeline, sizeof(*w->flights));
+	list_append(&p->down, &w->load);
+}
+
+/* Let go of everything that belonged to the process. */
+static void
+worker_release(struct worker *w)
+{
+	int fd = w->report.fd;
+
+	watch_remove(w->pool->pools->loop, &w->report);
+	fd_close(&fd);
+	stream_close(&w->chan);
+	errlog_close(&w->err);
+	proc_forget(&w->proc);
+	timer_clear(loop_timers(w->pool->pools->loop), &w->timer);
+	buf_free(&w->report_text);
+	free(w->broken);
+	w->broken = NULL;
+	list_remove(&w->flush);
+}
+
+void
+worker_fini(struct worker *w)
+{
+	worker_release(w);
+	list_remove(&w->load);
+	list_remove(&w->changed);
+	free(w->flights);
+}
+
+void
+worker_note(struct worker *w)
+{
+	if (!list_linked(&w->changed))
+		list_append(&w->pool->changed, &w->changed);
+	pool_wake(w->pool);
+}
+
+static void
+worker_event(struct worker *w, enum slot_event e)
+{
+	enum slot_state was = w->state;
+
+	w->state = slot_next(was, e);
+	w->pool->up += (w->state == SLOT_UP) - (was == SLOT_UP);
+	worker_shelve(w);
+}
+
+void
+worker_deadline(struct worker *w, mono_t at)
+{
+	w->due = false;
+	timer_set(loop_timers(w->pool->pools->loop), &w->timer, at);
+}
+
+/* ---- news from the loop ---- */
+
+static void
+on_exit_(struct proc *p)
+{
+	worker_note(container_of(p, struct worker, proc));
+}
+
+/* The loader's pipe: a line when a step failed, end of file when the program
+ * runs (the pipe is close-on-exec) or the loader has died. */
+static void
+on_report(struct watch *watch, uint32_t events)
+{
+	struct worker *w = container_of(watch, struct worker, report);
+	int fd = watch->fd;
+	ssize_t n = -1;
+
+	(void)events;
+	if (buf_len(&w->report_text) < REPORT_MAX && buf_reserve(&w->report_text, REPORT_MAX))
+		n = read(fd, buf_tail(&w->report_text), REPORT_MAX);
+	if (n > 0) {
+		buf_commit(&w->report_text, (size_t)n);
+		return;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	watch_remove(w->pool->pools->loop, watch);
+	fd_close(&fd);
+	w->execed = buf_len(&w->report_text) == 0;
+	worker_note(w);
+}
+
+static void
+on_channel_end(struct stream *s)
+{
+	struct worker *w = container_of(s, struct worker, chan);
+
+	if (w->ended || !(s->eof || s->hup || s->error))
+		return;
+	w->ended = true;
+	worker_note(w);
+}
+
+static void
+on_channel_input(struct stream *s)
+{
+	worker_read(container_of(s, struct worker, chan));
+}
+
+static const struct stream_ops channel_ops = {
+	.on_input = on_channel_input,
+	.on_end = on_channel_end,
+};
+
+/* ---- birth ---- */
+
+static int
+worker_attach(struct worker *w, struct spawn_fds *fds)
+{
+	struct loop *l = w->pool->pools->loop;
+	int r;
+
+	r = stream_open(&w->chan, l, fds->in, fds->out, w->pool->conf->job.max_result + 65536,
+			&channel_ops);
+	if (r >= 0)
+		r = errlog_open(&w->err, l, fds->err);
+	else
+		fd_close(&fds->err);
+	if (r >= 0)
+		r = watch_add(l, &w->report, fds->status, EPOLLIN, on_report);
+	if (r < 0)
+		fd_close(&fds->status);
+	return r;
+}
+
+int
+worker_spawn(struct worker *w, mono_t now)
+{
+	struct pool *p = w->pool;
+	struct spawn_fds fds;
+	struct spawn how = {
+		.loader = p->pools->loader,
+		.command = p->conf->command,
+		.channel = p->conf->channel,
+		.run_as = &p->conf->run_as,
+		.soft_nofile = p->pools->soft_nofile,
+	};
+	char **environment;
+	int r;
+
+	w->generation = ++p->generation;
+	environment = environment_of(w);
+	how.environment = environment;
+	r = proc_spawn(&w->proc, p->pools->loop, &how, on_exit_, &fds);
+	environment_free(environment);
+	if (r < 0)
+		return r;
+	p->stats.spawned++;
+	codec_init(&w->codec, (enum codec_level)p->conf->protocol, p->conf->job.max_result);
+	w->spawned = now;
+	w->answers = 0;
+	w->capacity = p->conf->pipeline;
+	w->ready = w->execed = w->ended = w->ended_early = w->cancelled = w->blame = false;
+	worker_event(w, SLOT_SPAWN);
+	worker_deadline(w, mono_add(now, p->conf->start.timeout_us));
+	r = worker_attach(w, &fds);
+	if (r < 0) /* it runs, but cannot be talked to: its exit brings us back */
+		worker_kill(w, now);
+	return 0;
+}
+
+/* ---- jobs ---- */
+
+bool
+worker_can_take(const struct worker *w)
+{
+	return w->state == SLOT_UP && w->count < w->capacity && !w->broken &&
+	       !w->ended && !w->chan.error &&
+	       /* the high-water mark: what it has not read of one job it is not given two of */
+	       (w->count == 0 || buf_len(&w->chan.out) <= w->pool->conf->job.max_payload);
+}
+
+void
+worker_shelve(struct worker *w)
+{
+	struct pool *p = w->pool;
+
+	p->room -= w->load_room;
+	w->load_room = 0;
+	list_remove(&w->load);
+	if (w->state == SLOT_DOWN) {
+		list_append(&p->down, &w->load);
+	} else if (worker_can_take(w)) {
+		list_prepend(&p->by_load[w->count], &w->load);
+		w->load_room = w->capacity - w->count;
+		p->room += w->load_room;
+		if (w->count < p->lowest)
+			p->lowest = w->count;
+	}
+}
+
+/* ---- endings ---- */
+
+void
+worker_close(struct worker *w, mono_t now)
+{
+	worker_event(w, SLOT_CLOSE);
+	stream_shutdown(&w->chan);
+	worker_deadline(w, mono_add(now, w->pool->conf->job.grace_us));
+}
+
+void
+worker_term(struct worker *w, mono_t now)
+{
+	worker_event(w, SLOT_END);
+	if (w->state != SLOT_TERM)
+		return;
+	proc_signal(&w->proc, SIGTERM);
+	worker_deadline(w, mono_add(now, w->pool->conf->job.grace_us));
+}
+
+void
+worker_kill(struct worker *w, mono_t now)
+{
+	(void)now;
+	worker_event(w, SLOT_DESTROY);
+	proc_signal(&w->proc, SIGKILL);
+	worker_deadline(w, MONO_NEVER);
+}
+
+void
+worker_linger(struct worker *w, mono_t now)
+{
+	worker_deadline(w, mono_add(now, LINGER_US));
+	worker_shelve(w);
+}
+
+void
+worker_execed(struct worker *w)
+{
+	w->execed = false;
+	worker_event(w, SLOT_EXECED);
+	if (!w->pool->conf->start.ready || w->ready)
+		worker_ready(w);
+}
+
+void
+worker_ready(struct worker *w)
+{
+	if (w->state == SLOT_STARTING)
+		worker_deadline(w, MONO_NEVER);
+	worker_event(w, SLOT_READY);
+}
+
+void
+worker_bury(struct worker *w)
+{
+	assert(w->count == 0);
+	w->pool->stats.exited++;
+	worker_release(w);
+	worker_event(w, SLOT_EXIT);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker - one slot of a pool and the process in it: birth, talk, death.
+ *
+ * Floor 4. A pool owns an array of workers; a worker stays, its processes come
+ * and go. From the loop it learns of bytes, of the loader's report, of stderr
+ * lines, of deadlines and of the exit; it records them, decides the jobs that
+ * were answered, and wakes its pool. The pump does the rest through the calls
+ * below.
+ */
+#pragma once
+
+#include "core/slot.h"
+#include "io/proc.h"
+#include "io/stream.h"
+#include "pool/pool.h"
+#include "wire/codec.h"
+
+/* A job that the process has. */
+struct flight {
+	struct job *job; /* NULL: its end was decided otherwise; the answer is thrown away */
+	uint64_t id;
+	uint64_t sent_end; /* where its bytes end, counted as stream.sent */
+	mono_t give_up;	   /* without a job: end the worker if it has not answered by then */
+};
+
+/* The worker's standard error, cut into log lines. */
+struct errlog {
+	struct loop *loop;
+	struct watch watch;
+	int fd;
+	struct buf line;
+	char *last;	  /* the last line that was not empty, escaped; malloc'ed */
+	uint64_t dropped; /* lines not logged since the last one that was */
+	int64_t tokens;	  /* lines that may be logged now, times 1000 */
+	mono_t filled;
+};
+
+struct worker {
+	struct pool *pool;
+	unsigned index; /* slot: 0 … workers-1 */
+	enum slot_state state;
+	struct list load;    /* in pool->by_load[] while it can take a job, or in pool->down */
+	struct list changed; /* in pool->changed */
+	struct list flush;   /* in pools->flush */
+
+	struct proc proc;
+	struct stream chan;
+	struct codec codec;
+	struct watch report; /* the loader's status pipe */
+	struct buf report_text;
+	struct errlog err;
+	struct timer timer; /* start timeout, linger after end of file, grace */
+
+	struct flight *flights; /* ring of conf->pipeline */
+	unsigned first, count;
+	unsigned capacity; /* jobs that it may have at a time: pipeline, or what its READY said */
+	unsigned load_room; /* jobs that it counts for in pool->room: 0 in no list of by_load[] */
+
+	mono_t spawned;
+	uint64_t generation;
+	uint64_t answers; /* of this process */
+	bool ready;	  /* said READY */
+	bool failed;	  /* the last process was no good: the throttle decides on the next */
+	bool execed;	  /* news: the program runs */
+	bool due;	  /* news: the timer */
+	bool ended;	  /* news: the channel is at its end */
+	bool ended_early; /* and it was ended for that */
+	bool cancelled;	  /* CANCEL was written to it: unread input proves nothing */
+	bool blame;	  /* it is being ended for failing to start */
+	char *broken;	  /* news: how it broke the protocol; malloc'ed */
+};
+
+void worker_init(struct worker *w, struct pool *p, unsigned index);
+void worker_fini(struct worker *w);
+
+/* Start a process. 0 or -errno. */
+int worker_spawn(struct worker *w, mono_t now);
+
+/* ---- channel.c: jobs out, answers in ---- */
+
+/* Give it a job; worker_can_take() is true. */
+void worker_give(struct worker *w, struct job *j, mono_t now);
+bool worker_can_take(const struct worker *w);
+/* Has it kept silent since its last answer? Asked of filters, before a job. */
+bool worker_is_silent(const struct worker *w);
+
+/* Write what it has been given. */
+void worker_flush(struct worker *w);
+/* The i-th oldest job of it, or NULL when that one is decided. */
+struct job *worker_job(const struct worker *w, unsigned i);
+/* The job's end is decided otherwise: forget it; its answer is thrown away. A
+ * worker that has other jobs goes on with those, and is ended when it has not
+ * answered by give_up. */
+void worker_disown(struct worker *w, struct job *j, mono_t give_up);
+/* The same for a worker that is being ended. */
+void worker_forget(struct worker *w, struct job *j);
+/* All jobs are settled, now that the process is gone. */
+void worker_disown_all(struct worker *w);
+/* The earliest give_up; MONO_NEVER without one. */
+mono_t worker_patience(const struct worker *w);
+/* Of a frame worker: ask it to give the job up. */
+void worker_cancel(struct worker *w, const struct job *j);
+
+/* Ways to end it, each with the next one behind it after the pool's grace. */
+void worker_close(struct worker *w, mono_t now);
+void worker_term(struct worker *w, mono_t now);
+void worker_kill(struct worker *w, mono_t now);
+
+/* Read and decode what the channel holds. */
+void worker_read(struct worker *w);
+/* Record that it broke the protocol; why is consumed. */
+void worker_break(struct worker *w, char *take_why);
+
+/* Did the process never get (all of) the i-th oldest job? Asked after its end. */
+bool worker_never_read(const struct worker *w, unsigned i);
+
+/* The loader is done and the program runs; the program has said READY, or need not. */
+void worker_execed(struct worker *w);
+void worker_ready(struct worker *w);
+/* Its channel has ended: give it a moment to exit. */
+void worker_linger(struct worker *w, mono_t now);
+
+/* The process is gone and its jobs are settled: make the slot free again. */
+void worker_bury(struct worker *w);
+
+/* State and load have changed: put it where dispatch finds it, or nowhere. */
+void worker_shelve(struct worker *w);
+
+void worker_note(struct worker *w); /* there is news for the pump */
+void worker_deadline(struct worker *w, mono_t at);
+
+/* ---- errlog.c ---- */
+int errlog_open(struct errlog *e, struct loop *l, int take_fd);
+void errlog_drain(struct errlog *e); /* read what is there; the process is gone */
+void errlog_close(struct errlog *e); /* also frees last */
+
+/* ---- environment.c ---- */
+
+/* What every worker gets of the daemon's environment; malloc'ed vector. */
+char **environment_base(char **environ_, bool whole);
+/* One worker's environment: base, its pool's, its own; malloc'ed vector. */
+char **environment_of(const struct worker *w);
+void environment_free(char **env);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/codec-impl.h"
+
+#include "base/parse.h"
+
+#include <string.h>
+#include <syslog.h>
+
+/* More than any verb needs before its text, CR included: "PROGRESS", two numbers
+ * of 20 digits, three spaces. */
+#define BEFORE_TEXT_MAX 64
+
+/* What is behind a verb and its space; false when it is not of the verb's form. */
+typedef bool parse_fn(struct codec_event *e, const char *s, size_t len);
+
+static bool
+parse_text(struct codec_event *e, const char *s, size_t len)
+{
+	e->text = s;
+	e->len = len;
+	return true;
+}
+
+static bool
+parse_nothing(struct codec_event *e, const char *s, size_t len)
+{
+	return len == 0 && parse_text(e, s, len);
+}
+
+/* sd-daemon's prefix for a level; anything else that begins with "<" is text. */
+static bool
+parse_log(struct codec_event *e, const char *s, size_t len)
+{
+	bool prefixed = len >= 3 && s[0] == '<' && s[1] >= '0' && s[1] <= '7' && s[2] == '>';
+
+	e->level = prefixed ? s[1] - '0' : LOG_INFO;
+	return prefixed ? parse_text(e, s + 3, len - 3) : parse_text(e, s, len);
+}
+
+/* The number up to the next space, and step over both. */
+static bool
+take_number(const char **s, size_t *len, uint64_t *ret)
+{
+	const char *space = memchr(*s, ' ', *len);
+	size_t n = space ? (size_t)(space - *s) : *len, step = space ? n + 1 : n;
+
+	if (parse_u64(*s, n, UINT64_MAX, ret) != 0)
+		return false;
+	*s += step;
+	*len -= step;
+	return true;
+}
+
+static bool
+parse_progress(struct codec_event *e, const char *s, size_t len)
+{
+	return take_number(&s, &len, &e->done) && take_number(&s, &len, &e->total) &&
+	       parse_text(e, s, len);
+}
+
+static const struct {
+	parse_fn *parse;
+	const char *form;
+} forms[] = {
+	[VERB_OK] = {parse_text, "OK [text]"},
+	[VERB_ERR] = {parse_text, "ERR [text]"},
+	[VERB_RETRY] = {parse_text, "RETRY [text]"},
+	[VERB_OUT] = {parse_text, "OUT [text]"},
+	[VERB_PROGRESS] = {parse_progress, "PROGRESS done total [text]"},
+	[VERB_LOG] = {parse_log, "LOG [<level>]text"},
+	[VERB_READY] = {parse_nothing, "READY alone"},
+};
+
+static enum codec_result
+bad_line(struct codec *c, const char *data, size_t len, const char *form)
+{
+	const char *hint = "";
+	char shown[CODEC_SHOWN];
+
+	if (!form && !c->answered)
+		hint = ": one plain line for each input? protocol = \"filter\"";
+	return codec_bad(c, "answered '%s', not %s%s", codec_show(shown, data, len),
+			 form ? form : "OK or ERR", hint);
+}
+
+static enum codec_result
+parse_line(struct codec *c, const char *data, size_t len, struct codec_event *ret)
+{
+	enum codec_verb verb;
+	size_t at = codec_find_verb(data, len, &verb);
+
+	if (!at)
+		return bad_line(c, data, len, NULL);
+	if (at < len)
+		at++; /* the space */
+	*ret = (struct codec_event){.verb = verb};
+	if (!forms[verb].parse(ret, data + at, len - at))
+		return bad_line(c, data, len, forms[verb].form);
+	return ret->len > c->max_result ? codec_too_long(c, data, len) : CODEC_EVENT;
+}
+
+static enum codec_result
+line_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
+	    struct codec_event *ret)
+{
+	size_t n, limit;
+	enum codec_result r;
+
+	if (__builtin_add_overflow(c->max_result, BEFORE_TEXT_MAX, &limit))
+		limit = SIZE_MAX;
+	r = codec_find_line(c, data, len, limit, &n);
+	if (r == CODEC_BAD)
+		return codec_too_long(c, data, c->scanned);
+	if (r != CODEC_EVENT)
+		return r;
+	*ret_used = n + 1;
+	if (n && data[n - 1] == '\r')
+		n--;
+	r = parse_line(c, data, n, ret);
+	if (r != CODEC_EVENT)
+		*ret_used = 0;
+	return r;
+}
+
+const struct codec_ops codec_line_ops = {
+	.name = "line",
+	.in_order = true,
+	.decode = line_decode,
+	.cut_short = codec_line_cut_short,
+	.put_job = codec_line_put_job,
+};

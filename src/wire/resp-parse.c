@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/resp.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define ARGV_FIRST 8 /* arguments to make room for at first */
+
+void
+resp_parser_init(struct resp_parser *p, const struct resp_limits *limits)
+{
+	*p = (struct resp_parser){.limits = limits};
+}
+
+void
+resp_parser_free(struct resp_parser *p)
+{
+	free(p->argv);
+	free(p->inline_text);
+	*p = (struct resp_parser){0};
+}
+
+static enum resp_result
+bad(struct resp_parser *p, const char *error)
+{
+	p->error = error;
+	return RESP_BAD;
+}
+
+static enum resp_result
+bad_byte(struct resp_parser *p, unsigned char c)
+{
+	bool printable = c >= ' ' && c <= '~';
+	char shown[8];
+
+	snprintf(shown, sizeof(shown), printable ? "%c" : "\\x%02x", c);
+	snprintf(p->error_text, sizeof(p->error_text), "Protocol error: expected '$', got '%s'",
+		 shown);
+	return bad(p, p->error_text);
+}
+
+static bool
+push_arg(struct resp_parser *p, const char *data, size_t len)
+{
+	if (p->argc == p->argv_cap) {
+		size_t cap = p->argv_cap ? p->argv_cap * 2 : ARGV_FIRST;
+		struct resp_slice *argv = reallocarray(p->argv, cap, sizeof(*argv));
+
+		if (!argv)
+			return false;
+		p->argv = argv;
+		p->argv_cap = cap;
+	}
+	p->argv[p->argc++] = (struct resp_slice){data, len};
+	return true;
+}
+
+/* The buffer has moved: so have the arguments in it. Integers, since the old
+ * place may be freed memory, which pointers must not be computed from. */
+static void
+follow_data(struct resp_parser *p, const char *data)
+{
+	if (p->base == data)
+		return;
+	for (size_t i = 0; i < p->argc; i++)
+		p->argv[i].data = data + ((uintptr_t)p->argv[i].data - (uintptr_t)p->base);
+	p->base = data;
+}
+
+/*
+ * The number of a header line, with the CR LF behind it. As Redis does, refuse
+ * leading zeros: so a line that may still be good has at most 21 bytes, and it
+ * costs nothing to read it from its start whenever bytes arrive.
+ */
+static enum resp_result
+read_number(const char *s, size_t len, int64_t *ret, size_t *ret_used)
+{
+	bool negative = len > 0 && s[0] == '-';
+	size_t first = negative, i = first;
+	int64_t n = 0;
+
+	for (; i < len && s[i] >= '0' && s[i] <= '9'; i++) {
+		if (i > first && n == 0)
+			return RESP_BAD;
+		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, s[i] - '0', &n))
+			return RESP_BAD;
+	}
+	if (i == len)
+		return RESP_AGAIN;
+	if (i == first || s[i] != '\r' || (negative && n == 0))
+		return RESP_BAD;
+	if (i + 1 == len)
+		return RESP_AGAIN;
+	if (s[i + 1] != '\n')
+		return RESP_BAD;
+	*ret = negative ? -n : n;
+	*ret_used = i + 2;
+	return RESP_OK;
+}
+
+/* "*n": announced becomes n, or stays 0 for an empty command. */
+static enum resp_result
+read_count(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+{
+	size_t used;
+	int64_t n;
+	enum resp_result r = read_number(data + *pos + 1, len - *pos - 1, &n, &used);
+
+	if (r == RESP_BAD || (r == RESP_OK && n > 0 && (uint64_t)n > p->limits->max_args))
+		return bad(p, "Protocol error: invalid multibulk length");
+	if (r != RESP_OK)
+		return r;
+	p->announced = n > 0 ? (size_t)n : 0;
+	*pos += 1 + used;
+	return RESP_OK;
+}
+
+/* "$n" */
+static enum resp_result
+read_length(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+{
+	enum resp_result r;
+	size_t used;
+	int64_t n;
+
+	if (*pos == len)
+		return RESP_AGAIN;
+	if (data[*pos] != '$')
+		return bad_byte(p, (unsigned char)data[*pos]);
+	r = read_number(data + *pos + 1, len - *pos - 1, &n, &used);
+	if (r == RESP_BAD || (r == RESP_OK && (n < 0 || (uint64_t)n > p->limits->max_bulk)))
+		return bad(p, "Protocol error: invalid bulk length");
+	if (r != RESP_OK)
+		return r;
+	p->pending_len = (size_t)n;
+	p->has_pending = true;
+	p->checked = false;
+	*pos += 1 + used;
+	return RESP_OK;
+}
+
+static enum resp_result
+check_body_end(struct resp_parser *p, const char *s)
+{
+	if (s[0] != '\r' || s[1] != '\n')
+		return bad(p, "Protocol error: bulk string not followed by CR LF");
+	p->has_pending = false;
+	return RESP_OK;
+}
+
+static enum resp_result
+take_body(struct resp_parser *p, const char *data, size_t len)
+{
+	const char *body = data + p->scanned;
+	size_t left = len - p->scanned;
+
+	if (left < 2 || left - 2 < p->pending_len)
+		return RESP_AGAIN;
+	if (check_body_end(p, body + p->pending_len) != RESP_OK)
+		return RESP_BAD;
+	if (!push_arg(p, body, p->pending_len))
+		return bad(p, "out of memory");
+	p->scanned += p->pending_len + 2;
+	return RESP_OK;
+}
+
+static enum resp_result
+take_args(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	enum resp_result r;
+
+	follow_data(p, data);
+	while (p->argc < p->announced) {
+		if (!p->has_pending) {
+			r = read_length(p, data, len, &p->scanned);
+			if (r != RESP_OK)
+				return r;
+		}
+		if (!p->checked && p->pending_len > p->limits->check_above) {
+			p->checked = true;
+			return RESP_LENGTH;
+		}
+		r = take_body(p, data, len);
+		if (r != RESP_OK)
+			return r;
+	}
+	*ret_used = p->scanned;
+	p->scanned = 0;
+	p->announced = 0;
+	return RESP_OK;
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* An inline command's line while it is cut into words. */
+struct line {
+	const char *s, *end;
+	char *out; /* where in inline_text the next unquoted byte goes */
+};
+
+/* A backslash between double quotes, and what it stands for. */
+static void
+unescape(struct line *l)
+{
+	static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
+	const char *s = l->s + 1, *named;
+	int high, low;
+
+	if (l->end - s >= 3 && s[0] == 'x' && (high = hex_value(s[1])) >= 0 &&
+	    (low = hex_value(s[2])) >= 0) {
+		*l->out++ = (char)(high << 4 | low);
+		l->s = s + 3;
+		return;
+	}
+	named = memchr(from, *s, sizeof(from) - 1);
+	*l->out++ = named ? to[named - from] : *s;
+	l->s = s + 1;
+}
+
+/* From a quote to behind its partner, which must end the word. */
+static bool
+unquote(struct line *l)
+{
+	char quote = *l->s++;
+
+	while (l->s < l->end && *l->s != quote) {
+		bool escaped = *l->s == '\\' && l->end - l->s >= 2;
+
+		if (escaped && quote == '"') {
+			unescape(l);
+			continue;
+		}
+		if (escaped && l->s[1] == '\'')
+			l->s++;
+		*l->out++ = *l->s++;
+	}
+	if (l->s == l->end)
+		return false;
+	l->s++;
+	return l->s == l->end || is_space(*l->s);
+}
+
+/* What is unquoted is never longer than what it came from, so room for the line
+ * is enough for all of its words. */
+static bool
+reserve_inline(struct resp_parser *p, struct line *l, size_t n)
+{
+	if (l->out)
+		return true;
+	if (n > p->inline_cap) {
+		char *text = realloc(p->inline_text, n);
+
+		if (!text)
+			return false;
+		p->inline_text = text;
+		p->inline_cap = n;
+	}
+	l->out = p->inline_text;
+	return true;
+}
+
+/* A word without quotes is a slice of the line, one with quotes a copy. */
+static enum resp_result
+take_word(struct resp_parser *p, struct line *l, size_t line_len)
+{
+	const char *start = l->s;
+	char *text;
+
+	while (l->s < l->end && !is_space(*l->s) && *l->s != '"' && *l->s != '\'')
+		l->s++;
+	if (l->s == l->end || is_space(*l->s))
+		return push_arg(p, start, (size_t)(l->s - start)) ? RESP_OK :
+								    bad(p, "out of memory");
+	if (!reserve_inline(p, l, line_len))
+		return bad(p, "out of memory");
+	text = l->out;
+	l->out = mempcpy(l->out, start, (size_t)(l->s - start));
+	if (!unquote(l))
+		return bad(p, "Protocol error: unbalanced quotes in request");
+	return push_arg(p, text, (size_t)(l->out - text)) ? RESP_OK : bad(p, "out of memory");
+}
+
+static enum resp_result
+split_line(struct resp_parser *p, const char *s, size_t len)
+{
+	struct line l = {s, s + len, NULL};
+	enum resp_result r;
+
+	for (;;) {
+		while (l.s < l.end && is_space(*l.s))
+			l.s++;
+		if (l.s == l.end)
+			return RESP_OK;
+		if (p->argc == p->limits->max_args)
+			return bad(p, "Protocol error: too many arguments");
+		r = take_word(p, &l, len);
+		if (r != RESP_OK)
+			return r;
+	}
+}
+
+/* A browser that was made to talk to this socket: its next lines could be
+ * commands of somebody else's choice. */
+static bool
+is_http(const char *s, size_t len)
+{
+	size_t i = 0, word;
+
+	while (i < len && is_space(s[i]))
+		i++;
+	for (word = 0; i + word < len && !is_space(s[i + word]); word++)
+		;
+	return (word == 4 && !strncasecmp(s + i, "POST", 4)) ||
+	       (word == 5 && !strncasecmp(s + i, "Host:", 5));
+}
+
+static enum resp_result
+read_inline(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+{
+	const char *line = data + *pos, *lf;
+	size_t left = len - *pos, n;
+	size_t window = left < p->limits->max_inline ? left : p->limits->max_inline;
+
+	lf = p->scanned < window ? memchr(line + p->scanned, '\n', window - p->scanned) : NULL;
+	if (!lf) {
+		p->scanned = window;
+		return left < p->limits->max_inline ?
+			       RESP_AGAIN :
+			       bad(p, "Protocol error: too big inline request");
+	}
+	p->scanned = 0;
+	n = (size_t)(lf - line);
+	*pos += n + 1;
+	if (is_http(line, n))
+		return RESP_HTTP;
+	return split_line(p, line, n);
+}
+
+/*
+ * Between commands: skip empty ones, then take an inline command or the head of
+ * an array. Empty ones are dropped with RESP_AGAIN where nothing has begun; else
+ * their bytes count to the command that follows.
+ */
+static enum resp_result
+begin(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	enum resp_result r = RESP_OK;
+	size_t pos = 0;
+
+	p->argc = 0;
+	while (pos < len) {
+		r = data[pos] == '*' ? read_count(p, data, len, &pos) :
+				       read_inline(p, data, len, &pos);
+		if (r != RESP_OK || p->announced || p->argc)
+			break;
+	}
+	if (r == RESP_OK && p->announced) {
+		p->scanned = pos;
+		p->base = data;
+		return take_args(p, data, len, ret_used);
+	}
+	if (r == RESP_OK && !p->argc)
+		r = RESP_AGAIN;
+	if (r == RESP_AGAIN || r == RESP_OK)
+		*ret_used = pos;
+	return r;
+}
+
+/* After resp_skip(): go on as take_args() does, but keep nothing. */
+static enum resp_result
+drop_args(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+{
+	enum resp_result r;
+
+	while (p->argc < p->announced) {
+		size_t n;
+
+		if (!p->has_pending) {
+			r = read_length(p, data, len, pos);
+			if (r != RESP_OK)
+				return r;
+		}
+		n = len - *pos < p->pending_len ? len - *pos : p->pending_len;
+		*pos += n;
+		p->pending_len -= n;
+		if (p->pending_len || len - *pos < 2)
+			return RESP_AGAIN;
+		if (check_body_end(p, data + *pos) != RESP_OK)
+			return RESP_BAD;
+		*pos += 2;
+		p->argc++;
+	}
+	return RESP_SKIPPED;
+}
+
+static enum resp_result
+drop(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	size_t pos = p->scanned;
+	enum resp_result r = drop_args(p, data, len, &pos);
+
+	if (r == RESP_BAD)
+		return r;
+	p->scanned = 0;
+	*ret_used = pos;
+	if (r == RESP_SKIPPED) {
+		p->skipping = false;
+		p->announced = 0;
+		p->argc = 0;
+	}
+	return r;
+}
+
+enum resp_result
+resp_parse(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	assert(len >= p->scanned);
+	*ret_used = 0;
+	if (p->skipping)
+		return drop(p, data, len, ret_used);
+	if (p->announced)
+		return take_args(p, data, len, ret_used);
+	return begin(p, data, len, ret_used);
+}
+
+void
+resp_skip(struct resp_parser *p)
+{
+	assert(p->announced);
+	p->skipping = true;
+}

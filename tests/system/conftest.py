@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the system tests, and a deadline for each of them."""
+import faulthandler
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+import pytest
+
+import lib
+
+sys.dont_write_bytecode = True
+TEST_DEADLINE = 60 * lib.SLOW
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed = outcome.get_result().failed
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """A test that hangs fails, and says where."""
+
+    def on_alarm(signum, frame):
+        raise TimeoutError("the test took more than %d s" % TEST_DEADLINE)
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(int(TEST_DEADLINE))
+    faulthandler.dump_traceback_later(TEST_DEADLINE * 2, exit=True)
+    yield
+    signal.alarm(0)
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def make(request):
+    """Makes daemons, stopped at the end of the test with all that must hold then."""
+    made = []
+
+    def make_daemon(*pools, **options):
+        daemon = lib.Daemon(*pools, **options)
+        made.append(daemon)
+        return daemon
+
+    yield make_daemon
+    failed = getattr(request.node, "failed", True)
+    try:
+        for daemon in made:
+            if not failed and daemon.proc is not None:
+                daemon.stop(fds=getattr(daemon, "check_fds", True))
+                assert "Sanitizer" not in daemon.log(), "a sanitizer's report is in the log"
+    finally:
+        for daemon in made:
+            daemon.kill()
+            if daemon.logfile.exists():
+                print("---- log of %s" % daemon.dir)
+                print("\n".join(daemon.log().splitlines()[-200:]))
+            daemon.clean()
+
+
+@pytest.fixture
+def start(make):
+    """Makes and starts a daemon: start(pool("p"), …)."""
+
+    def start_daemon(*pools, **options):
+        return make(*pools, **options).start()
+
+    return start_daemon
+
+
+@pytest.fixture
+def tmp():
+    """A directory with a short name, readable by every user."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pft-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Workers that cannot start: degraded with its reason, -DOWN, back-off, recovery."""
+import os
+import pathlib
+import re
+
+import pytest
+
+import lib
+from lib import ACT, SLOW, Error, pool
+
+
+@pytest.fixture
+def bad(make):
+    """bad(command …): a daemon with a pool that cannot start beside one that can."""
+
+    def make_bad(*command, **keys):
+        keys.setdefault("start", {"backoff": "100ms..400ms"})
+        d = make(pool("p", *command, **keys), pool("good"))
+        d.check_fds = False
+        d.start()  # READY comes all the same
+        return d
+
+    return make_bad
+
+
+def degraded(d):
+    return d.wait_pool("p", "degraded", lambda p: p["state"] == "degraded")
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        (["/nonexistent/worker"], "/nonexistent/worker.*No such file"),
+        (["/tmp"], "/tmp.*(Permission denied|directory)"),
+        (["/etc/passwd"], "/etc/passwd.*(Permission denied|not executable)"),
+        ([ACT, "--exit", "9"], "exits at start.*9"),
+        (["/bin/false"], "exits at start.*1"),
+        (["/bin/sh", "-c", "kill -SEGV $$"], "(?i)start.*(segv|segmentation)"),
+        (["no-such-program-on-the-path"], "no-such-program-on-the-path.*(No such file|not found)"),
+    ],
+)
+def test_reason_of_a_failed_start(bad, command, words):
+    d = bad(*command)
+    p = degraded(d)
+    assert re.search(words, p["last_error"]), p
+    assert p["fails"] >= 2 and p["idle"] == 0
+    reply = d.cmd("RUN", "p", "echo x")
+    assert isinstance(reply, Error) and reply.code == "DOWN"
+    assert re.search(words, reply.text), reply
+    assert d.cmd("RUN", "good", "echo x") == b"x"
+    assert d.status()["state"] == "degraded"
+    d.wait_log(words)
+
+
+def test_last_line_of_standard_error(bad):
+    words = "ModuleNotFoundError: No module named 'PIL'"
+    d = bad(ACT, "--stderr", "first", "--stderr", words, "--exit", "1")
+    p = degraded(d)
+    lib.poll(lambda: d.pool("p")["last_stderr"], "the last line")
+    assert d.pool("p")["last_stderr"] == words
+    assert p["last_error"] == "exits at start (status 1)"
+    assert "PIL" in d.cmd("RUN", "p", "x").text
+
+
+def test_bad_directory(bad):
+    d = bad(run_as={"directory": "/nonexistent/dir"})
+    assert "/nonexistent/dir" in degraded(d)["last_error"]
+
+
+def test_submit_waits_while_it_is_down(make, tmp):
+    there = tmp / "there"
+    d = make(pool("p", ACT, "--exit-unless", str(there), start={"backoff": "50ms..200ms"}))
+    d.check_fds = False
+    d.start()
+    degraded(d)
+    jid = d.cmd("SUBMIT", "p", "echo patience")
+    assert isinstance(jid, bytes)
+    assert d.cmd("RESULT", jid) is None
+    assert d.cmd("RUN", "p", "x").code == "DOWN"
+    there.touch()
+    assert d.cmd("RESULT", jid, "WAIT", "1m") == b"patience"
+    p = d.wait_pool("p", "recovery", lambda p: p["state"] == "ok")
+    assert p["fails"] == 0 and p["retry_ms"] is None
+    assert d.status()["state"] == "ready"
+
+
+def test_recovery_when_the_command_appears(make, tmp):
+    worker = tmp / "worker"
+    d = make(pool("p", str(worker), start={"backoff": "50ms..200ms"}))
+    d.check_fds = False
+    d.start()
+    degraded(d)
+    staged = tmp / "staged"
+    staged.write_text(pathlib.Path(lib.script("echo.sh")).read_text())
+    staged.chmod(0o755)
+    staged.rename(worker)
+    d.wait_pool("p", "recovery", lambda p: p["state"] == "ok" and p["idle"] == 1)
+    assert d.cmd("RUN", "p", "hello") == b"hello"
+    # reset: the next failure is tried again at once, and from the beginning
+    p = d.pool("p")
+    assert p["fails"] == 0
+
+
+def test_queued_runs_are_answered_down(make):
+    """Accepted while the pool was starting, refused when it is found degraded."""
+    d = make()
+    gate = d.gate()
+    how = {"backoff": "1h..1h", "ready": True}
+    keys = pool("p", ACT, "--gate", gate.path, "--exit", "1", start=how)
+    d.conf.write_text(d.configuration([keys], None, {}))
+    d.check_fds = False
+    d.start(ready=False)
+    gate.arrived()
+    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    c = d.client()
+    c.send("RUN", "p", "echo x")
+    d.wait_pool("p", "queued", lambda p: p["queued"] == 1)
+    gate.release()  # the first
+    gate.release()  # the second, which is tried at once
+    assert c.read().code == "DOWN"
+    d.notify.wait("READY=1", d.proc)
+    degraded(d)
+
+
+def test_back_off_doubles(make, tmp):
+    """Starts are at once, at once again, then after 1, 2, 4, 4 … times the minimum."""
+    stamps = tmp / "stamps"
+    d = make(
+        pool(
+            "p",
+            "/bin/sh",
+            "-c",
+            "date +%s%N >>{}; exit 1".format(stamps),
+            start={"backoff": "200ms..800ms"},
+        )
+    )
+    d.check_fds = False
+    d.start()
+    lib.poll(lambda: stamps.exists() and len(stamps.read_text().split()) >= 7, "seven starts")
+    at = [int(x) / 1e6 for x in stamps.read_text().split()]
+    gaps = [b - a for a, b in zip(at, at[1:])]
+    late = 150 * SLOW
+    for gap, least in zip(gaps, (0, 200, 400, 800, 800, 800)):
+        assert gap >= least * 0.75, gaps  # the jitter of a start is not the daemon's
+    assert gaps[0] < 100 + late and gaps[1] < 400 + late, gaps
+
+
+def test_retry_ms_counts_down(bad):
+    d = bad("/nonexistent/worker", start={"backoff": "1h..2h"})
+    p = degraded(d)
+    lib.poll(lambda: d.pool("p")["retry_ms"], "retry_ms")
+    assert 3_000_000 < d.pool("p")["retry_ms"] <= 3_600_000
+    assert p["fails"] == 2
+
+
+def test_many_workers_that_fail_do_not_storm(make, tmp):
+    """The back-off is the pool's, not each worker's own."""
+    stamps = tmp / "stamps"
+    d = make(
+        pool(
+            "p",
+            "/bin/sh",
+            "-c",
+            "echo x >>%s; exit 1" % stamps,
+            workers=32,
+            start={"backoff": "1h..1h"},
+        ),
+        pool("good"),
+    )
+    d.check_fds = False
+    d.start()
+    degraded(d)
+    assert d.cmd("RUN", "good", "sleep 300 x") == b"x"
+    assert len(stamps.read_text().split()) <= 64
+
+
+def test_no_ready_within_start_timeout(bad):
+    d = bad(ACT, start={"ready": True, "timeout": "200ms", "backoff": "100ms..200ms"})
+    p = degraded(d)
+    assert re.search("(?i)ready|timeout|start", p["last_error"])
+    assert d.cmd("RUN", "p", "x").code == "DOWN"
+    d.wait_log("(?i)ready")
+
+
+def test_slow_start_without_ready_still_works(start):
+    d = start(pool("p", ACT, "--nap-ms", "300"))
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+
+
+def test_ready_unasked_changes_nothing(start):
+    d = start(pool("p", ACT, "--ready"))
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+    assert d.cmd("RUN", "p", "echo y") == b"y"
+
+
+def test_no_job_before_ready(make):
+    d = make()
+    gate = d.gate()
+    d.conf.write_text(
+        d.configuration(
+            [pool("p", ACT, "--gate", gate.path, "--ready", start={"ready": True})], None, {}
+        )
+    )
+    d.start(ready=False)
+    gate.arrived()
+    c = d.client()
+    jid = c.cmd("SUBMIT", "p", "echo x")
+    assert d.job(jid)["state"] == "queued"
+    gate.release()
+    assert c.cmd("RESULT", jid, "WAIT", "1m") == b"x"
+    d.notify.wait("READY=1", d.proc)
+    d.check_fds = False
+
+
+def test_dies_with_its_first_job_each_time(make):
+    """That is the jobs' affair: each gets its error, and the pool has a worker for the next."""
+    d = make(pool("p", "/bin/sh", "-c", "read -r j; exit 3", start={"backoff": "1h..1h"}))
+    d.check_fds = False
+    d.start()
+    c = d.client()
+    codes = [c.cmd("RUN", "p", "x").code for _ in range(6)]
+    assert codes == ["CRASHED"] * 6
+
+
+def test_stop_while_degraded(bad):
+    d = bad("/nonexistent/worker", start={"backoff": "1h..1h"})
+    degraded(d)
+    c = d.client()
+    jid = c.cmd("SUBMIT", "p", "echo never")
+    assert isinstance(jid, bytes)
+    d.cmd("SHUTDOWN", "NOW")
+    assert d.wait() == 0
+
+
+def test_all_pools_degraded_is_ready_all_the_same(make):
+    d = make(pool("p", "/nonexistent/a", start={"backoff": "1h..1h"}))
+    d.check_fds = False
+    d.start()
+    assert d.status()["state"] == "degraded"
+    assert d.cmd("RUN", "p", "x").code == "DOWN"

@@ -1,0 +1,863 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reply slots, over a real connection to a server with one pool that has no
+ * workers: jobs begin and end when the test says so, in a real pump.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "control/client.h"
+
+#include "base/mem.h"
+#include "loop-thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct loop_thread t;
+static struct pools *pools;
+static struct server *server;
+static struct pool *pool;
+static struct client *client;
+static struct conf_pool pool_conf;
+static struct conf conf;
+static uint64_t first; /* id of the first job; they are counted from 0 below */
+static int peer;       /* the other end; -1: closed */
+static bool orphaned;
+static char got[8 * 1024 * 1024]; /* what the peer has read and nobody has looked at */
+static size_t got_len;
+
+/* ---- set-up ---- */
+
+static void
+on_turn(mono_t now)
+{
+	pools_turn(pools, now);
+	server_turn(server);
+}
+
+static void
+on_orphaned(void *ctx)
+{
+	(void)ctx;
+	orphaned = true;
+}
+
+static const struct server_ops server_ops = {.orphaned = on_orphaned};
+
+static int
+start(void **state)
+{
+	static char *no_environment[] = {NULL};
+	static char name[] = "p";
+	int pair[2];
+
+	(void)state;
+	pool_conf = (struct conf_pool){
+		.name = name,
+		.protocol = PROTOCOL_LINE,
+		.pipeline = 1,
+		.queue = {.limit = 100000, .memory = UINT64_MAX},
+		.job = {.timeout_us = USEC_INFINITY,
+			.keep_us = 3600 * USEC_PER_SEC,
+			.keep_memory = UINT64_MAX,
+			.max_payload = 1 << 20,
+			.max_result = 1 << 20},
+	};
+	conf = (struct conf){.pools = &pool_conf, .n_pools = 1};
+	conf.control.client_memory = 1 << 20;
+	got_len = 0;
+	orphaned = false;
+	pools = NULL;
+	log_setup("test-reply", LOG_CRIT, LOG_FORMAT_TEXT);
+	/* The loop must not turn before there is something to be turned. */
+	loop_thread_start(&t, NULL);
+	pools = pools_new(t.loop, &conf, "/nonexistent", 1024, no_environment);
+	server = server_new(t.loop, pools, &conf, &server_ops, NULL);
+	pool = &pools->v[0];
+	first = pools->next_id;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	peer = pair[1];
+	fcntl(peer, F_SETFL, O_NONBLOCK);
+	assert_int_equal(server_adopt(server, pair[0]), 0);
+	client = container_of(list_first(&server->clients), struct client, all);
+	t.on_turn = on_turn;
+	return 0;
+}
+
+static void
+hang_up(void)
+{
+	close(peer);
+	peer = -1;
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	server_free(server);
+	pools_free(pools);
+	t.on_turn = NULL;
+	loop_thread_stop(&t);
+	if (peer >= 0)
+		hang_up();
+	return 0;
+}
+
+static void
+turn(void)
+{
+	loop_thread_turn(&t);
+}
+
+/* ---- the peer ---- */
+
+static void
+send_all(const char *data, size_t len)
+{
+	assert_int_equal(write(peer, data, len), len);
+}
+
+/* Commands, and the turn in which they are read. */
+static void
+send_text(const char *text)
+{
+	send_all(text, strlen(text));
+	turn();
+}
+
+/* Read what is there. False at the end of file. */
+static bool
+receive(void)
+{
+	ssize_t n;
+
+	while ((n = read(peer, got + got_len, sizeof(got) - got_len)) > 0)
+		got_len += (size_t)n;
+	return n < 0;
+}
+
+/* Exactly this has come since the last look. */
+static void
+expect(const char *text)
+{
+	receive();
+	if (got_len != strlen(text) || memcmp(got, text, got_len) != 0)
+		fail_msg("'%.*s' for '%s'", (int)got_len, got, text);
+	got_len = 0;
+}
+
+static void
+expect_end(const char *text)
+{
+	assert_false(receive());
+	expect(text);
+	assert_true(orphaned);
+	assert_int_equal(server->client_count, 0);
+}
+
+/* ---- the workers' part ---- */
+
+static struct job *
+job(unsigned n)
+{
+	return pools_job(pools, first + n);
+}
+
+/* A worker has it. */
+static void
+begin(unsigned n)
+{
+	struct job *j = job(n);
+
+	queue_remove(&pool->queue, j);
+	job_move(j, JOB_RUNNING, REASON_NONE);
+	job_need_run(j);
+	pool->running++;
+	pool->running_bytes += j->payload_len;
+}
+
+static void
+end(unsigned n, enum job_state verdict, enum job_reason reason, const char *text)
+{
+	if (job(n)->state == JOB_QUEUED && verdict != JOB_CANCELLED)
+		begin(n);
+	pool_decide(job(n), verdict, reason, mem_strdup(text));
+}
+
+/* Job n is done, its result is its own number; the turn is the caller's. */
+static void
+done(unsigned n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", n);
+	end(n, JOB_DONE, REASON_NONE, text);
+}
+
+/* ---- order ---- */
+
+static void
+test_at_once(void **state)
+{
+	(void)state;
+	send_text("PING\r\nECHO a\r\n");
+	expect("+PONG\r\n$1\r\na\r\n");
+	assert_int_equal(client->reply_count, 0);
+}
+
+static void
+test_at_once_behind_awaited(void **state)
+{
+	(void)state;
+	send_text("ECHO x\r\nRUN p a\r\nPING\r\nECHO y\r\n");
+	expect("$1\r\nx\r\n");
+	send_text("ECHO z\r\n");
+	expect("");
+	done(0);
+	turn();
+	expect("$1\r\n0\r\n+PONG\r\n$1\r\ny\r\n$1\r\nz\r\n");
+	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client->reply_bytes, 0);
+	assert_null(job(0)); /* answered, and so gone */
+}
+
+/* An error of RUN itself, and a SUBMIT's id, are there at once too. */
+static void
+test_errors_behind_awaited(void **state)
+{
+	char want[128];
+
+	(void)state;
+	send_text("RUN p a\r\nRUN q b\r\nSUBMIT p c\r\nRUN p d\r\n");
+	expect("");
+	done(2);
+	turn();
+	expect("");
+	done(0);
+	turn();
+	snprintf(want, sizeof(want),
+		 "$1\r\n0\r\n-NOPOOL no pool 'q': POOLS lists those there are\r\n$16\r\n%llu\r\n"
+		 "$1\r\n2\r\n",
+		 (unsigned long long)first + 1);
+	expect(want);
+}
+
+/* Put the replies to jobs from … to-1, and the PINGs between them, behind want. */
+static void
+want_replies(char *want, unsigned from, unsigned to)
+{
+	for (unsigned n = from; n < to; n++)
+		sprintf(want + strlen(want), "$1\r\n%u\r\n+PONG\r\n", n);
+}
+
+/* Four jobs, finished in each of their 24 orders, one a turn: after each what is
+ * ready up to the first that is not has left. */
+static void
+test_any_order(void **state)
+{
+	for (unsigned o = 0; o < 24; o++) {
+		unsigned left[4] = {0, 1, 2, 3}, out = 0;
+		bool over[5] = {false};
+
+		if (o) { /* the first one's set-up is the test's */
+			stop(state);
+			start(state);
+		}
+		send_text("RUN p a\r\nPING\r\nRUN p b\r\nPING\r\nRUN p c\r\nPING\r\nRUN p d\r\n"
+			  "PING\r\n");
+		for (unsigned i = 4, rest = o; i > 0; rest /= i, i--) {
+			unsigned pick = rest % i, n = left[pick], was = out;
+			char want[128] = "";
+
+			memmove(left + pick, left + pick + 1, (3 - pick) * sizeof(left[0]));
+			done(n);
+			over[n] = true;
+			turn();
+			while (over[out])
+				out++;
+			want_replies(want, was, out);
+			expect(want);
+		}
+		assert_int_equal(out, 4);
+		assert_int_equal(client->reply_count, 0);
+		assert_int_equal(client->reply_bytes, 0);
+	}
+}
+
+static void
+test_all_in_one_turn(void **state)
+{
+	(void)state;
+	send_text("RUN p a\r\nRUN p b\r\nPING\r\nRUN p c\r\n");
+	done(2);
+	done(0);
+	done(1);
+	turn();
+	expect("$1\r\n0\r\n$1\r\n1\r\n+PONG\r\n$1\r\n2\r\n");
+}
+
+static uint64_t seed = 88172645463325252u;
+
+/* xorshift: the same operations in every run. */
+static uint64_t
+next_random(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+/* Commands and ends as they fall: what arrives is what the commands were. */
+static void
+test_random(void **state)
+{
+	static char want[200000];
+	static unsigned open[4000];
+	unsigned jobs = 0, n_open = 0;
+	char *w = want;
+
+	(void)state;
+	for (int n = 0; n < 3000; n++) {
+		uint64_t dice = next_random() % 8;
+
+		if (dice < 2) {
+			send_all("PING\r\n", 6);
+			w += sprintf(w, "+PONG\r\n");
+		} else if (dice < 5) {
+			send_all("RUN p x\r\n", 9);
+			w += sprintf(w, "$%d\r\n%u\r\n", snprintf(NULL, 0, "%u", jobs), jobs);
+			turn();
+			open[n_open++] = jobs++;
+		} else if (dice < 7 && n_open) {
+			unsigned pick = (unsigned)next_random() % n_open;
+
+			done(open[pick]);
+			open[pick] = open[--n_open];
+		} else {
+			turn();
+		}
+	}
+	turn();
+	while (n_open) {
+		done(open[--n_open]);
+		if (n_open % 3 == 0)
+			turn();
+	}
+	expect(want);
+	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client->reply_bytes, 0);
+	assert_int_equal(pools->job_count, 0);
+}
+
+/* ---- outcomes ---- */
+
+static void
+test_outcomes(void **state)
+{
+	static const struct {
+		enum job_state verdict;
+		enum job_reason reason;
+		const char *text, *reply;
+	} rows[] = {
+		{JOB_DONE, REASON_NONE, "a b", "$3\r\na b\r\n"},
+		{JOB_DONE, REASON_NONE, NULL, "$0\r\n\r\n"},
+		{JOB_FAILED, REASON_ERROR, "no such page", "-FAILED no such page\r\n"},
+		{JOB_FAILED, REASON_ERROR, NULL, "-FAILED the worker said ERR without a word\r\n"},
+		{JOB_FAILED, REASON_ERROR, "two\r\nlines", "-FAILED two  lines\r\n"},
+		{JOB_FAILED, REASON_CRASHED, "worker exited", "-CRASHED worker exited\r\n"},
+		{JOB_FAILED, REASON_TIMEOUT, "took longer than 1s", "-TIMEOUT took longer than 1s\r\n"},
+		{JOB_CANCELLED, REASON_REQUEST, NULL, "-CANCELLED cancelled on request\r\n"},
+		{JOB_CANCELLED, REASON_DOWN, "exits at start", "-DOWN exits at start\r\n"},
+		{JOB_CANCELLED, REASON_DRAINING, NULL,
+		 "-DRAINING preforkd finishes what it has and takes no new jobs\r\n"},
+		{JOB_CANCELLED, REASON_STOPPING, NULL, "-CANCELLED preforkd is stopping\r\n"},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		send_text("RUN p a\r\n");
+		end(i, rows[i].verdict, rows[i].reason, rows[i].text);
+		turn();
+		expect(rows[i].reply);
+	}
+}
+
+/* ---- WAIT ---- */
+
+/* Until the peer has something to read. */
+static void
+wait_for_reply(void)
+{
+	char c;
+
+	while (recv(peer, &c, 1, MSG_PEEK) < 0) {
+		assert_int_equal(errno, EAGAIN);
+		loop_thread_wait(&t);
+	}
+}
+
+static void
+expect_pending(unsigned n)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "-PENDING %llu\r\n", (unsigned long long)first + n);
+	expect(want);
+}
+
+static void
+send_result(unsigned n, const char *options)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "RESULT %llu%s\r\n", (unsigned long long)first + n, options);
+	send_text(text);
+}
+
+static void
+test_wait_run(void **state)
+{
+	(void)state;
+	send_text("RUN p WAIT 1ms a\r\n");
+	wait_for_reply();
+	expect_pending(0);
+	done(0); /* it goes on by itself, and is kept */
+	turn();
+	expect("");
+	assert_int_equal(job(0)->state, JOB_DONE);
+	send_result(0, "");
+	expect("$1\r\n0\r\n");
+}
+
+static void
+test_wait_result(void **state)
+{
+	(void)state;
+	send_text("SUBMIT p a\r\n");
+	receive();
+	got_len = 0;
+	send_result(0, "");
+	expect("$-1\r\n");
+	send_result(0, " WAIT 1ms");
+	wait_for_reply();
+	expect("$-1\r\n");
+	send_result(0, " WAIT 1h");
+	expect("");
+	done(0);
+	turn();
+	expect("$1\r\n0\r\n");
+	send_result(0, " WAIT 1ms");
+	expect("$1\r\n0\r\n");
+}
+
+/* RESP3's null, as it was when the command was read. */
+static void
+test_wait_protocol(void **state)
+{
+	(void)state;
+	send_text("SUBMIT p a\r\nHELLO 3\r\n");
+	receive();
+	got_len = 0;
+	send_result(0, "");
+	expect("_\r\n");
+	send_result(0, " WAIT 1ms");
+	send_all("HELLO 2\r\n", 9);
+	wait_for_reply();
+	receive();
+	assert_true(got_len > 3);
+	assert_memory_equal(got, "_\r\n", 3);
+	turn();
+	receive();
+	got_len = 0;
+	send_result(0, " WAIT 1ms");
+	wait_for_reply();
+	expect("$-1\r\n");
+}
+
+/* The wait is over, and one before it is not: the reply waits for that. */
+static void
+test_wait_in_order(void **state)
+{
+	char want[64];
+
+	(void)state;
+	send_text("RUN p a\r\nRUN p WAIT 1ms b\r\nPING\r\n");
+	while (job(1)->waiters)
+		loop_thread_wait(&t);
+	turn();
+	expect("");
+	done(0);
+	turn();
+	snprintf(want, sizeof(want), "$1\r\n0\r\n-PENDING %llu\r\n+PONG\r\n",
+		 (unsigned long long)first + 1);
+	expect(want);
+}
+
+/* The same turn has the end of the job and of the wait. */
+static void
+test_wait_and_done(void **state)
+{
+	(void)state;
+	send_text("RUN p WAIT 1h a\r\n");
+	done(0);
+	turn();
+	expect("$1\r\n0\r\n");
+	assert_true(mono_is_never(timers_next(loop_timers(t.loop))));
+}
+
+/* ---- budgets ---- */
+
+/* A reply that is owed is one slot, whatever is before it. */
+static void
+test_slots_count(void **state)
+{
+	(void)state;
+	send_text("RUN p a\r\nRUN p b\r\nRUN p c\r\n");
+	assert_int_equal(client->reply_count, 3);
+	send_text("PING\r\nPING\r\n"); /* these share one */
+	assert_int_equal(client->reply_count, 4);
+	send_text("RUN p d\r\n");
+	assert_int_equal(client->reply_count, 5);
+	for (unsigned n = 0; n < 4; n++)
+		done(n);
+	turn();
+	expect("$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n+PONG\r\n+PONG\r\n$1\r\n3\r\n");
+	assert_int_equal(client->reply_count, 0);
+}
+
+/* Send so many RUNs of one byte, as far as they are taken. */
+static void
+run_many(unsigned n)
+{
+	static char text[200000];
+
+	for (unsigned i = 0; i < n; i += 1000) {
+		for (unsigned k = 0; k < 1000; k++)
+			memcpy(text + k * 9, "RUN p x\r\n", 9);
+		send_text(memset(text + 9000, 0, 1) ? text : NULL);
+	}
+	turn();
+}
+
+static void
+test_slots_budget(void **state)
+{
+	(void)state;
+	run_many(18000);
+	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(pools->job_count, CLIENT_SLOTS_MAX);
+	assert_true(client->stream.held);
+	done(5); /* not the first: its reply is still owed */
+	turn();
+	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	for (unsigned n = 0; n < 5; n++)
+		done(n);
+	turn(); /* six are out: six more come in */
+	turn();
+	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(pools->job_count, CLIENT_SLOTS_MAX);
+	assert_true(client->stream.held);
+	for (unsigned n = 6; n < 2006; n++)
+		done(n);
+	for (int i = 0; i < 4; i++)
+		turn();
+	assert_int_equal(client->reply_count, 18000 - 2006);
+	assert_false(client->stream.held);
+}
+
+/* Replies at once that wait for an awaited one are counted in bytes. */
+static void
+test_bytes_behind_awaited(void **state)
+{
+	(void)state;
+	conf.control.client_memory = 1000;
+	send_text("RUN p a\r\n");
+	for (int i = 0; i < 100; i++)
+		send_all("ECHO 0123456789\r\n", 17); /* 17 bytes of reply each */
+	turn();
+	turn();
+	assert_true(client->stream.held);
+	assert_in_range(client_reply_bytes(client), 1001, 1017);
+	done(0);
+	for (int i = 0; i < 6; i++)
+		turn();
+	assert_false(client->stream.held);
+	assert_true(receive());
+	assert_int_equal(got_len, 7 + 100 * 17);
+}
+
+/* Results that wait for an earlier one are too, and are let go with it. */
+static void
+test_bytes_of_results(void **state)
+{
+	static char large[600];
+
+	(void)state;
+	conf.control.client_memory = 1000;
+	memset(large, 'r', sizeof(large) - 1);
+	send_text("RUN p a\r\nRUN p b\r\nRUN p c\r\n");
+	end(1, JOB_DONE, REASON_NONE, large);
+	turn();
+	assert_in_range(client_reply_bytes(client), 600, 620);
+	end(2, JOB_DONE, REASON_NONE, large);
+	turn();
+	assert_in_range(client_reply_bytes(client), 1200, 1240);
+	send_text("PING\r\n");
+	assert_true(client->stream.held);
+	done(0);
+	turn();
+	turn();
+	assert_int_equal(client_reply_bytes(client), 0);
+	receive();
+	assert_memory_equal(got + got_len - 7, "+PONG\r\n", 7);
+}
+
+/* A client that does not take its replies is not read from, and loses none. */
+static void
+test_bytes_not_taken(void **state)
+{
+	static char command[4096];
+	unsigned sent = 0;
+
+	(void)state;
+	conf.control.client_memory = 20000;
+	sprintf(command, "ECHO %04000d\r\n", 7);
+	while (write(peer, command, 4007) == 4007 && sent < 2000) {
+		sent++;
+		turn();
+	}
+	assert_true(sent < 2000 && client->stream.held);
+	assert_in_range(client_reply_bytes(client), 20001, 20000 + 4100);
+	assert_true(buf_len(&client->stream.in) <= 256 * 1024);
+	hang_up();
+	turn();
+	turn();
+	assert_true(orphaned);
+}
+
+/* No memory for a reply: it must not be missed unknowingly. */
+static void
+test_reply_without_memory(void **state)
+{
+	(void)state;
+	send_text("RUN p a\r\nPING\r\n");
+	client_reply(client)->failed = true;
+	done(0);
+	turn();
+	assert_true(orphaned);
+}
+
+/* ---- disconnection ---- */
+
+enum { QUEUED, RUNNING, DECIDED, KEYED, WAITED };
+
+/* The connection goes while its RUN is in that state. What is left of the job, a
+ * turn later and with nothing else to make one happen: its state; or -1: it is gone. */
+static void
+test_disconnect(void **state)
+{
+	static const struct {
+		enum conf_on_disconnect how;
+		int when, left;
+	} rows[] = {
+		{DISCONNECT_DROP, QUEUED, -1},
+		{DISCONNECT_DROP, RUNNING, JOB_RUNNING},
+		{DISCONNECT_DROP, DECIDED, JOB_DONE},
+		{DISCONNECT_DROP, KEYED, JOB_QUEUED},
+		{DISCONNECT_DROP, WAITED, JOB_QUEUED},
+		{DISCONNECT_CANCEL, QUEUED, -1},
+		{DISCONNECT_CANCEL, RUNNING, -1},
+		{DISCONNECT_CANCEL, DECIDED, -1},
+		{DISCONNECT_CANCEL, KEYED, JOB_QUEUED},
+		{DISCONNECT_CANCEL, WAITED, JOB_QUEUED},
+		{DISCONNECT_FINISH, QUEUED, JOB_QUEUED},
+		{DISCONNECT_FINISH, RUNNING, JOB_RUNNING},
+		{DISCONNECT_FINISH, DECIDED, JOB_DONE},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (i) {
+			stop(state);
+			start(state);
+		}
+		pool_conf.job.on_disconnect = rows[i].how;
+		send_text(rows[i].when == KEYED ? "RUN p KEY k a\r\n" : "RUN p WAIT 1h a\r\n");
+		if (rows[i].when == RUNNING || rows[i].when == DECIDED)
+			begin(0);
+		if (rows[i].when == WAITED) {
+			job_detach(job(0)); /* as -PENDING does */
+		}
+		if (rows[i].when == DECIDED)
+			client->gone = true; /* noticed in the turn in which the answer came */
+		else
+			hang_up();
+		if (rows[i].when == DECIDED) {
+			client_drop_replies(client);
+			if (!job(0)->decided)
+				done(0);
+			client_note(client);
+		}
+		turn();
+		if (job(0) && job(0)->decided)
+			loop_thread_wait(&t); /* a cancelled job makes another turn happen */
+		assert_true(orphaned);
+		if (rows[i].left < 0 ? job(0) != NULL
+				     : !job(0) || job(0)->state != rows[i].left ||
+					       job(0)->waiters)
+			fail_msg("row %zu", i);
+		assert_true(mono_is_never(timers_next(loop_timers(t.loop))) || job(0));
+	}
+}
+
+/* All kinds of slots at once. */
+static void
+test_disconnect_with_many(void **state)
+{
+	(void)state;
+	pool_conf.job.on_disconnect = DISCONNECT_CANCEL;
+	send_text("RUN p a\r\nPING\r\nRUN p b\r\nRUN p WAIT 1h c\r\nSUBMIT p d\r\nECHO x\r\n");
+	send_result(3, " WAIT 1h");
+	done(1);
+	turn();
+	begin(2);
+	assert_null(job(1));
+	hang_up();
+	turn();
+	loop_thread_wait(&t);
+	assert_null(job(0));
+	assert_null(job(2));
+	assert_int_equal(job(3)->state, JOB_QUEUED); /* a SUBMIT is nobody's connection's */
+	assert_null(job(3)->waiters);
+	assert_int_equal(pools->job_count, 1);
+}
+
+static void
+test_half_close(void **state)
+{
+	(void)state;
+	send_all("RUN p a\r\nPING\r\nRUN p b\r\n", 24);
+	shutdown(peer, SHUT_WR);
+	turn();
+	turn();
+	expect("");
+	done(1);
+	turn();
+	expect("");
+	assert_false(orphaned);
+	done(0);
+	turn();
+	expect_end("$1\r\n0\r\n+PONG\r\n$1\r\n1\r\n");
+}
+
+static void
+test_half_close_owed_nothing(void **state)
+{
+	(void)state;
+	send_all("PING\r\nRUN p ", 12); /* half a command */
+	shutdown(peer, SHUT_WR);
+	turn();
+	turn();
+	expect_end("+PONG\r\n");
+}
+
+/* What was sent before the half-close is carried out, budget or not. */
+static void
+test_half_close_over_budget(void **state)
+{
+	(void)state;
+	conf.control.client_memory = 1000;
+	send_text("RUN p a\r\n");
+	for (int i = 0; i < 200; i++)
+		send_all("ECHO 0123456789\r\n", 17);
+	shutdown(peer, SHUT_WR);
+	turn();
+	turn();
+	assert_true(client->stream.held);
+	done(0);
+	for (int i = 0; i < 8 && !orphaned; i++)
+		turn();
+	assert_false(receive());
+	assert_int_equal(got_len, 7 + 200 * 17);
+}
+
+/* QUIT answers what is owed, takes nothing more, and closes. */
+static void
+test_quit(void **state)
+{
+	static char more[100000];
+
+	(void)state;
+	send_text("RUN p a\r\nQUIT\r\nPING\r\n");
+	expect("");
+	memset(more, 'x', sizeof(more));
+	send_all(more, sizeof(more));
+	turn();
+	turn();
+	assert_true(buf_len(&client->stream.in) < sizeof(more));
+	done(0);
+	turn();
+	receive();
+	assert_true(orphaned);
+	expect("$1\r\n0\r\n+OK\r\n");
+}
+
+static void
+test_bad_protocol(void **state)
+{
+	(void)state;
+	send_text("RUN p a\r\n*1\r\n!\r\nPING\r\n");
+	expect("");
+	done(0);
+	turn();
+	receive();
+	assert_true(orphaned);
+	assert_memory_equal(got, "$1\r\n0\r\n-ERR Protocol error", 26);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_at_once),
+		TEST(test_at_once_behind_awaited),
+		TEST(test_errors_behind_awaited),
+		TEST(test_any_order),
+		TEST(test_all_in_one_turn),
+		TEST(test_random),
+		TEST(test_outcomes),
+		TEST(test_wait_run),
+		TEST(test_wait_result),
+		TEST(test_wait_protocol),
+		TEST(test_wait_in_order),
+		TEST(test_wait_and_done),
+		TEST(test_slots_count),
+		TEST(test_slots_budget),
+		TEST(test_bytes_behind_awaited),
+		TEST(test_bytes_of_results),
+		TEST(test_bytes_not_taken),
+		TEST(test_reply_without_memory),
+		TEST(test_disconnect),
+		TEST(test_disconnect_with_many),
+		TEST(test_half_close),
+		TEST(test_half_close_owed_nothing),
+		TEST(test_half_close_over_budget),
+		TEST(test_quit),
+		TEST(test_bad_protocol),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

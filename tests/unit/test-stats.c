@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MINUTE (60 * USEC_PER_SEC)
+
+static struct histogram h;
+static struct rate r;
+
+static int
+start(void **state)
+{
+	(void)state;
+	memset(&h, 0, sizeof(h));
+	memset(&r, 0, sizeof(r));
+	return 0;
+}
+
+static mono_t
+at(int64_t us)
+{
+	return (mono_t){us};
+}
+
+static void
+add(int64_t us, int64_t now)
+{
+	histogram_add(&h, us, at(now));
+}
+
+/* Is got within an eighth of exact? */
+static void
+check_near(int64_t got, int64_t exact)
+{
+	if (llabs(got - exact) > exact / 8)
+		fail_msg("%lld for %lld", (long long)got, (long long)exact);
+}
+
+static void
+test_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(histogram_quantile(&h, 500, at(0)), -1);
+	assert_int_equal(histogram_quantile(&h, 500, at(5 * MINUTE)), -1);
+}
+
+/* Every power of two, its neighbours, and what lies between them. */
+static void
+test_one_value(void **state)
+{
+	(void)state;
+	for (int bit = 0; bit < 40; bit++)
+		for (int64_t eighth = 8; eighth < 16; eighth++)
+			for (int64_t d = -1; d <= 1; d++) {
+				int64_t v = (eighth << bit) / 8 + d;
+
+				if (v < 0 || v >= INT64_C(1) << 40)
+					continue;
+				start(NULL);
+				add(v, 0);
+				for (unsigned permille = 0; permille <= 1000; permille += 250)
+					check_near(histogram_quantile(&h, permille, at(0)), v);
+			}
+}
+
+static void
+test_small_values_are_exact(void **state)
+{
+	(void)state;
+	for (int64_t v = 0; v < 16; v++) {
+		start(NULL);
+		add(v, 0);
+		assert_int_equal(histogram_quantile(&h, 500, at(0)), v);
+	}
+}
+
+static void
+test_out_of_range(void **state)
+{
+	static const int64_t longer[] = {INT64_C(1) << 40, INT64_C(1) << 41, INT64_MAX};
+
+	(void)state;
+	add(-5, 0);
+	assert_int_equal(histogram_quantile(&h, 500, at(0)), 0);
+	for (size_t i = 0; i < sizeof(longer) / sizeof(longer[0]); i++) {
+		start(NULL);
+		add(longer[i], 0);
+		check_near(histogram_quantile(&h, 500, at(0)), INT64_C(1) << 40);
+	}
+}
+
+static void
+test_ranks(void **state)
+{
+	static const struct {
+		unsigned permille;
+		int64_t value;
+	} rows[] = {{0, 1}, {1, 1}, {100, 1}, {101, 2}, {200, 2}, {500, 5}, {501, 6}, {990, 10}, {1000, 10}};
+
+	(void)state;
+	for (int64_t v = 10; v >= 1; v--)
+		add(v, 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(histogram_quantile(&h, rows[i].permille, at(0)), rows[i].value);
+}
+
+static uint64_t seed;
+
+/* xorshift: the same values in every run. */
+static uint64_t
+next_random(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Against a sorted array. The values are spread over the powers of two. */
+static void
+test_random(void **state)
+{
+	static int64_t v[5000];
+	static const unsigned permilles[] = {1, 10, 250, 500, 900, 990, 999, 1000};
+
+	(void)state;
+	for (uint64_t s = 1; s <= 20; s++) {
+		size_t n = 1 + s * s * 12;
+
+		seed = s * 88172645463325252u;
+		start(NULL);
+		for (size_t i = 0; i < n; i++) {
+			v[i] = (int64_t)(next_random() >> (24 + next_random() % 40));
+			add(v[i], 0);
+		}
+		qsort(v, n, sizeof(v[0]), by_value);
+		for (size_t i = 0; i < sizeof(permilles) / sizeof(permilles[0]); i++) {
+			size_t rank = (n * permilles[i] + 999) / 1000;
+
+			check_near(histogram_quantile(&h, permilles[i], at(0)), v[rank - 1]);
+		}
+	}
+}
+
+/* A value is told of in its own minute and in the next one. */
+static void
+test_windows(void **state)
+{
+	static const struct {
+		int64_t now, value;
+	} rows[] = {
+		{5 * MINUTE + 1, 7},
+		{6 * MINUTE - 1, 7},
+		{6 * MINUTE, 7},
+		{7 * MINUTE - 1, 7},
+		{7 * MINUTE, -1},
+		{99 * MINUTE, -1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start(NULL);
+		add(7, 5 * MINUTE);
+		assert_int_equal(histogram_quantile(&h, 500, at(rows[i].now)), rows[i].value);
+	}
+}
+
+static void
+test_windows_mix(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		add(1, 5 * MINUTE);
+	for (int i = 0; i < 9; i++)
+		add(3, 6 * MINUTE);
+	assert_int_equal(histogram_quantile(&h, 500, at(6 * MINUTE)), 1);
+	assert_int_equal(histogram_quantile(&h, 501, at(6 * MINUTE)), 3);
+	add(5, 7 * MINUTE); /* the ones are gone */
+	assert_int_equal(histogram_quantile(&h, 0, at(7 * MINUTE)), 3);
+	assert_int_equal(histogram_quantile(&h, 1000, at(7 * MINUTE)), 5);
+	assert_int_equal(histogram_quantile(&h, 0, at(8 * MINUTE)), 5);
+	add(2, 20 * MINUTE); /* after a long silence nothing of it is left */
+	assert_int_equal(histogram_quantile(&h, 1000, at(20 * MINUTE)), 2);
+}
+
+static uint64_t
+rate_at(int64_t second)
+{
+	return rate_per_10s(&r, at(second * USEC_PER_SEC));
+}
+
+static void
+test_rate_counts_whole_seconds(void **state)
+{
+	static const struct {
+		int64_t now;
+		uint64_t rate;
+	} rows[] = {
+		{100 * USEC_PER_SEC, 0}, /* this second is not over */
+		{101 * USEC_PER_SEC - 1, 0},
+		{101 * USEC_PER_SEC, 5},
+		{105 * USEC_PER_SEC, 5},
+		{111 * USEC_PER_SEC - 1, 5},
+		{111 * USEC_PER_SEC, 0},
+		{1000 * USEC_PER_SEC, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start(NULL);
+		for (int n = 0; n < 5; n++)
+			rate_add(&r, at(100 * USEC_PER_SEC + n));
+		assert_int_equal(rate_per_10s(&r, at(rows[i].now)), rows[i].rate);
+	}
+}
+
+/* Reading as often as one likes changes nothing. */
+static void
+test_rate_steady(void **state)
+{
+	(void)state;
+	for (int64_t second = 0; second < 40; second++) {
+		int64_t full = second < 10 ? second : 10;
+
+		assert_int_equal(rate_at(second), 7 * full);
+		for (int n = 0; n < 7; n++)
+			rate_add(&r, at(second * USEC_PER_SEC + n * 1000));
+		assert_int_equal(rate_at(second), 7 * full);
+	}
+	for (int64_t gone = 0; gone <= 12; gone++) /* and runs out */
+		assert_int_equal(rate_at(40 + gone), gone < 10 ? 7 * (10 - gone) : 0);
+}
+
+/* Gaps of every length, against what was added when. */
+static void
+test_rate_gaps(void **state)
+{
+	static unsigned added[4000];
+	int64_t second = 3;
+
+	(void)state;
+	seed = 88172645463325252u;
+	while (second < 3900) {
+		uint64_t want = 0;
+
+		for (uint64_t n = next_random() % 5; n > 0; n--) {
+			rate_add(&r, at(second * USEC_PER_SEC));
+			added[second]++;
+		}
+		second += (int64_t)(next_random() % 16);
+		for (int64_t s = second < 10 ? 0 : second - 10; s < second; s++)
+			want += added[s];
+		assert_int_equal(rate_at(second), want);
+	}
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, start)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nothing),
+		TEST(test_one_value),
+		TEST(test_small_values_are_exact),
+		TEST(test_out_of_range),
+		TEST(test_ranks),
+		TEST(test_random),
+		TEST(test_windows),
+		TEST(test_windows_mix),
+		TEST(test_rate_counts_whole_seconds),
+		TEST(test_rate_steady),
+		TEST(test_rate_gaps),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
