@@ -171,7 +171,7 @@ serve(int listener)
 		} else if (what) {
 			worker_read(what);
 		} else if (client < 0) {
-			client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+			client = accept(listener, NULL, NULL);
 			if (client < 0)
 				err(1, "accept");
 			watch(client, &client);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -43,6 +44,7 @@ list_linked(const struct list *l)
 static inline void
 list_insert_after(struct list *at, struct list *l)
 {
+	assert(at);
 	l->prev = at;
 	l->next = at->next;
 	at->next->prev = l;

@@ -104,10 +104,10 @@ client_read(struct client *c)
 	while (!c->closing && !c->gone && buf_len(&c->stream.in) && !client_over_budget(c))
 		if (!client_step(c))
 			break;
-	if (!c->closing && buf_len(&c->stream.in) > c->server->conf->control.client_memory)
+	if (!c->closing && !client_over_budget(c) &&
+	    buf_len(&c->stream.in) > c->server->conf->control.client_memory)
 		client_end(c, "Protocol error: a command larger than control.client_memory");
-	if (!c->closing)
-		stream_hold(&c->stream, client_over_budget(c));
+	stream_hold(&c->stream, c->closing || client_over_budget(c));
 	client_note(c);
 }
 
@@ -208,6 +208,7 @@ client_turn(struct client *c)
 		client_read(c);
 		loop_again(c->server->loop);
 	}
+	client_hold_jobs(c);
 	if ((c->closing || c->stream.eof) && client_is_flushed(c))
 		c->gone = true;
 	return !c->gone;

@@ -25,6 +25,7 @@ struct client {
 	struct resp_parser parser;
 	struct list replies; /* struct reply, in the order of their commands */
 	size_t reply_count;
+	struct job_taker taker;
 	size_t reply_bytes; /* in finished replies that wait for an earlier one */
 	enum resp_proto proto;
 	uint64_t id;
@@ -61,6 +62,7 @@ void client_await(struct client *c, struct job *j, bool run, int64_t wait_us);
 /* Move what is ready, first in, first out, to the stream. */
 void client_collect(struct client *c);
 void client_drop_replies(struct client *c);
+void client_hold_jobs(struct client *c); /* at the turn's end: are its results taken? */
 /* Bytes of replies that it has not taken. */
 size_t client_reply_bytes(struct client *c);
 

@@ -238,7 +238,8 @@ cmd_config(struct request *r)
 static void
 log_admin(const struct request *r, const char *what)
 {
-	log_msg(LOG_NOTICE, "%s by uid %u, pid %d", what, r->client->uid, (int)r->client->pid);
+	/* The one client of a private daemon ends it as a matter of course. */
+	log_msg(r->client->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d", what, r->client->uid, (int)r->client->pid);
 }
 
 static void

@@ -221,7 +221,7 @@ put_lower(struct buf *b, const char *name)
 	char lower[32];
 	size_t n = 0;
 
-	for (; name[n] && n < sizeof(lower); n++)
+	for (; n < sizeof(lower) && name[n]; n++)
 		lower[n] = (char)tolower((unsigned char)name[n]);
 	resp_put_bulk(b, lower, n);
 }

@@ -56,6 +56,7 @@ static void
 put_submit_error(struct request *r, const struct pool *p, int error, const char *why)
 {
 	struct buf *out = r->out;
+	char *text;
 
 	switch ((enum pool_error)error) {
 	case POOL_E_PAYLOAD:
@@ -74,8 +75,9 @@ put_submit_error(struct request *r, const struct pool *p, int error, const char 
 				(unsigned long long)p->queue.bytes);
 		return;
 	case POOL_E_DOWN:
-		resp_put_errorf(out, "DOWN", "%s%s%s", p->last_error ? p->last_error : "",
-				p->last_stderr ? ": " : "", p->last_stderr ? p->last_stderr : "");
+		text = pool_trouble(p);
+		resp_put_error(out, "DOWN", text, strlen(text));
+		free(text);
 		return;
 	case POOL_E_DRAINING:
 		resp_put_errorf(out, "DRAINING",
@@ -236,7 +238,7 @@ put_run_fields(struct fields *f, const struct job *j, mono_t now)
 	field_opt(f, "run_ms", begun ? ms_between(run->started, end) : -1);
 	field_opt(f, "worker", had_worker ? (int64_t)run->worker : -1);
 	field_opt(f, "pid", had_worker ? run->pid : -1);
-	field_opt(f, "result_bytes", j->state == JOB_DONE ? (int64_t)run->text_len : -1);
+	field_opt(f, "result_bytes", run && j->state == JOB_DONE ? (int64_t)run->text_len : -1);
 }
 
 static void

@@ -45,6 +45,7 @@ put_pool_workers(struct fields *f, const struct pool *p)
 	field_int(f, "stopping", c.stopping);
 	field_int(f, "spawned", (int64_t)p->stats.spawned);
 	field_int(f, "exited", (int64_t)p->stats.exited);
+	field_int(f, "broken", (int64_t)p->stats.broken);
 	field_int(f, "pipeline", p->conf->pipeline);
 }
 

@@ -27,6 +27,12 @@ first_reply(const struct client *c)
 }
 
 static struct reply *
+last_reply(const struct client *c)
+{
+	return container_of(c->replies.prev, struct reply, link);
+}
+
+static struct reply *
 reply_new(struct client *c)
 {
 	struct reply *r = mem_new(sizeof(*r));
@@ -126,6 +132,8 @@ on_wait_over(struct timer *t, mono_t now)
 	struct buf *out = reply_begin(r);
 
 	(void)now;
+	if (r->job->decided)
+		return; /* its end is there already: this turn's pump tells it */
 	job_drop_waiter(r->job, &r->waiter);
 	if (r->run) {
 		job_detach(r->job);
@@ -139,11 +147,16 @@ on_wait_over(struct timer *t, mono_t now)
 void
 client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
 {
-	struct reply *r = reply_new(c);
+	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
 
+	/* The slot that was made for a reply that is there at once is taken. */
+	if (!r || r->job || buf_len(&r->out) || buf_failed(&r->out))
+		r = reply_new(c);
+	r->proto = c->proto;
 	r->job = j;
 	r->run = run;
 	r->waiter.on_done = on_done;
+	r->waiter.taker = run ? &c->taker : NULL;
 	r->timer.on_due = on_wait_over;
 	job_add_waiter(j, &r->waiter);
 	if (wait_us != USEC_INFINITY)
@@ -160,7 +173,7 @@ client_reply(struct client *c)
 
 	if (list_empty(&c->replies))
 		return &c->stream.out;
-	last = container_of(c->replies.prev, struct reply, link);
+	last = last_reply(c);
 	if (last->job) /* it waits: a slot behind it, which takes all that are there at once */
 		last = reply_new(c);
 	return &last->out;
@@ -172,6 +185,8 @@ client_collect(struct client *c)
 	struct reply *r;
 
 	while ((r = first_reply(c)) && !r->job) {
+		if (buf_failed(&r->out))
+			c->gone = true;
 		if (buf_len(&r->out))
 			buf_put(&c->stream.out, buf_head(&r->out), buf_len(&r->out));
 		reply_free(r);
@@ -183,8 +198,26 @@ client_reply_bytes(struct client *c)
 {
 	/* Replies that are there at once go to the last slot alone. */
 	if (!list_empty(&c->replies))
-		reply_count(container_of(c->replies.prev, struct reply, link));
+		reply_count(last_reply(c));
 	return c->reply_bytes + buf_len(&c->stream.out);
+}
+
+/* Jobs of a client that does not take its results are not begun: their results
+ * would only lie here. But for the one whose reply is next, where it is that one
+ * which the others wait behind, and not the client. */
+void
+client_hold_jobs(struct client *c)
+{
+	uint64_t budget = c->server->conf->control.client_memory;
+	struct reply *r = first_reply(c);
+	bool was_full = c->taker.full;
+
+	c->taker.full = client_reply_bytes(c) > budget;
+	c->taker.next = r && r->job && buf_len(&c->stream.out) <= budget ? &r->waiter : NULL;
+	if (was_full && !c->taker.full)
+		pools_unpark(c->server->pools);
+	else if (c->taker.next)
+		pool_unpark(r->job);
 }
 
 void
@@ -192,13 +225,15 @@ client_drop_replies(struct client *c)
 {
 	struct reply *r;
 
+	c->taker.full = false;
+	pools_unpark(c->server->pools);
 	while ((r = first_reply(c))) {
 		struct job *j = r->job;
 
 		timer_clear(loop_timers(c->server->loop), &r->timer);
 		if (j)
 			job_drop_waiter(j, &r->waiter);
-		if (j && j->attached)
+		if (j && r->run && j->attached)
 			pool_disconnect(j);
 		reply_free(r);
 	}

@@ -117,6 +117,9 @@ server_turn(struct server *s)
 			s->ops->orphaned(s->ctx);
 		client_free(c);
 	}
+	/* What became of its jobs is the pump's, which has had this turn's already. */
+	if (!list_empty(&s->pools->woken))
+		loop_again(s->loop);
 }
 
 bool

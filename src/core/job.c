@@ -115,6 +115,15 @@ job_drop_waiter(struct job *j, struct job_waiter *w)
 		}
 }
 
+bool
+job_is_unwanted(const struct job *j)
+{
+	for (const struct job_waiter *w = j->waiters; j->attached && w; w = w->next)
+		if (w->taker && w->taker->full && w->taker->next != w)
+			return true;
+	return false;
+}
+
 void
 job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,
 	   size_t len)

@@ -42,6 +42,13 @@ struct job;
 struct job_waiter {
 	struct job_waiter *next;
 	void (*on_done)(struct job_waiter *w, const struct job *job);
+	const struct job_taker *taker; /* NULL: what it gets is no burden */
+};
+
+/* Somebody who takes many results, one after the other, and may be slow at it. */
+struct job_taker {
+	bool full; /* so many results lie here that no more are to be made, but for next's */
+	const struct job_waiter *next; /* whose result is taken next */
 };
 
 /* What a job was submitted with beyond its payload; NULL where it had nothing. */
@@ -83,6 +90,8 @@ struct job {
 	uint8_t reason;	  /* enum job_reason */
 	bool attached;	  /* a connection's RUN without a key: gone when it is answered */
 	bool in_flight;	  /* a worker has it and may answer */
+	uint8_t excused;  /* how often a worker died that may have read a part of it */
+	bool parked;	  /* queued, but passed over until its taker can take more */
 	bool decided;	  /* its end is recorded (answer, timeout, cancel) and awaits the pump */
 	uint8_t verdict;  /* what was recorded: an enum job_state, with reason */
 	char payload[];
@@ -104,6 +113,9 @@ struct job_run *job_need_run(struct job *j);
 
 void job_add_waiter(struct job *j, struct job_waiter *w);
 void job_drop_waiter(struct job *j, struct job_waiter *w); /* no-op when it is not there */
+
+/* Would its result only lie about? */
+bool job_is_unwanted(const struct job *j);
 
 /* Record how j is to end; the pump does it. text: malloc'ed or NULL, consumed. */
 void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,

@@ -11,6 +11,7 @@
 
 struct queue {
 	struct list jobs;
+	struct list parked; /* jobs that are passed over; counted as the others are */
 	uint64_t count;
 	uint64_t bytes; /* of payload */
 };
@@ -24,13 +25,12 @@ bool queue_has_room(const struct queue *q, uint64_t limit, uint64_t memory, uint
 
 void queue_push(struct queue *q, struct job *j);
 void queue_push_front(struct queue *q, struct job *j); /* a job that comes back uncharged */
-struct job *queue_pop(struct queue *q);		       /* NULL when empty */
+struct job *queue_pop(struct queue *q);		       /* NULL when none is left but parked ones */
 void queue_remove(struct queue *q, struct job *j);     /* j is in q */
 
-static inline struct job *
-queue_oldest(const struct queue *q)
-{
-	struct list *l = list_first(&q->jobs);
+void queue_park(struct queue *q, struct job *j);   /* j is in q: pass it over from now on */
+void queue_unpark(struct queue *q, struct job *j); /* back to the head; no-op when not parked */
+void queue_unpark_all(struct queue *q);
 
-	return l ? container_of(l, struct job, link) : NULL;
-}
+/* The one that has waited longest; NULL when empty. */
+struct job *queue_oldest(const struct queue *q);

@@ -30,6 +30,7 @@ struct rate {
 struct stats {
 	uint64_t done, failed, crashed, timeout, cancelled,
 		rejected;	  /* jobs; failed: all three kinds */
+	uint64_t broken;	  /* workers that broke the protocol */
 	uint64_t spawned, exited; /* workers */
 	struct rate done_rate;
 	struct histogram wait, run;

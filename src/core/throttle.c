@@ -22,6 +22,8 @@ throttle_reset(struct throttle *t)
 void
 throttle_failed(struct throttle *t, mono_t spawned, mono_t now, int64_t min_us, int64_t max_us)
 {
+	if (mono_since(now, spawned) > t->lived_us)
+		t->lived_us = mono_since(now, spawned);
 	if (t->fails && mono_before(spawned, t->last_fail))
 		return; /* one of those that were started with the one before */
 	t->fails++;
@@ -51,11 +53,14 @@ throttle_survived(struct throttle *t, mono_t now)
 bool
 throttle_try(struct throttle *t, mono_t now, int64_t min_us, int64_t max_us)
 {
+	int64_t delay = throttle_delay(t->fails, min_us, max_us);
+	int64_t patience = t->lived_us < max_us / 2 ? 2 * t->lived_us : max_us;
+
 	if (!throttle_holds(t))
 		return true;
 	if (t->trying || mono_before(now, t->next_try))
 		return false;
 	t->trying = true;
-	t->next_try = mono_add(now, throttle_delay(t->fails, min_us, max_us));
+	t->next_try = mono_add(now, delay > patience ? delay : patience);
 	return true;
 }

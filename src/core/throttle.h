@@ -5,8 +5,9 @@
  * Floor 2. The first failure is tried again at once, the next ones after min,
  * 2 min, 4 min … max. Workers that were started side by side and fail side by
  * side are one failure. While it holds back, one worker at a time is tried; the
- * first answer of a worker that was started after the last failure, or its
- * still being there when the next try is due, ends it.
+ * first answer of a worker that was started after the last failure ends it, or
+ * its still being there when the next try is due (and, up to max, twice the time
+ * that the others lived is over: what takes long to start takes long to fail).
  */
 #pragma once
 
@@ -17,8 +18,9 @@
 struct throttle {
 	unsigned fails; /* tries in a row that failed */
 	mono_t last_fail;
-	mono_t next_try; /* not before this */
-	bool trying;	 /* a worker started under the throttle has not failed yet */
+	mono_t next_try;  /* not before this */
+	int64_t lived_us; /* the longest that one of them lived */
+	bool trying;	  /* a worker started under the throttle has not failed yet */
 };
 
 /* A worker that was started at spawned has died before it was any good. */

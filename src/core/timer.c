@@ -45,5 +45,5 @@ timers_next(const struct timers *ts)
 {
 	const struct heap_node *n = heap_min(&ts->heap);
 
-	return n ? (mono_t){n->key} : MONO_NEVER;
+	return !n ? MONO_NEVER : (mono_t){n->key};
 }

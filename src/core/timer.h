@@ -44,5 +44,5 @@ timer_is_set(const struct timer *t)
 static inline mono_t
 timer_at(const struct timer *t)
 {
-	return t->node.place ? (mono_t){t->node.key} : MONO_NEVER;
+	return !t->node.place ? MONO_NEVER : (mono_t){t->node.key};
 }

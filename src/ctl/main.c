@@ -72,9 +72,13 @@ fill_standard_fds(void)
 {
 	static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
 
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		int filled = open("/dev/null", modes[fd]); /* the lowest free number */
+		if (filled != fd)
 			exit(STATUS_OS);
+	}
 }
 
 int

@@ -5,6 +5,7 @@
 #include "ctl/errors.h"
 #include "ctl/reply.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define PRIVATE_POOL "map"
+#define OUT_CHUNK (64U << 10)
 
 /* CPUs that this process may use. */
 static long
@@ -26,16 +28,23 @@ count_cpus(void)
 	return n > 0 ? n : 1;
 }
 
-/* How much can be written to fd without blocking once poll has said that it can
- * be written to. O_NONBLOCK would be seen by everyone who shares the pipe. */
-static size_t
-chunk_of(int fd)
+/* Where results are written to without ever blocking. O_NONBLOCK on a pipe that
+ * others hold too would be theirs as well, so it is opened once more; where that
+ * cannot be done, what poll has announced is little enough to be safe. */
+static void
+open_output(struct map *m)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-		return PIPE_BUF;
-	return 1U << 16;
+	m->out = STDOUT_FILENO;
+	m->out_chunk = OUT_CHUNK;
+	if (fstat(m->out, &st) != 0 || !S_ISFIFO(st.st_mode))
+		return;
+	int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		m->out = fd;
+	else
+		m->out_chunk = PIPE_BUF;
 }
 
 /* What POOL says about the pool; an exit status. */
@@ -70,8 +79,6 @@ map_connected(struct ctl *ctl, struct map_pool *pool, bool *ret_hung_up)
 {
 	struct map m = {
 		.in = STDIN_FILENO,
-		.out = STDOUT_FILENO,
-		.out_chunk = chunk_of(STDOUT_FILENO),
 		.out_at_once = ctl->terminal,
 	};
 	int status = ask_pool(ctl, pool);
@@ -80,13 +87,16 @@ map_connected(struct ctl *ctl, struct map_pool *pool, bool *ret_hung_up)
 		return status;
 	m.sock = redisFreeKeepFd(ctl->redis);
 	ctl->redis = NULL;
+	open_output(&m);
 	map_init(&m, pool);
 	status = map_loop(&m);
 	report_end(&m, status);
 	if (pool->own && map_finished(&m))
 		private_stop(m.sock);
-	*ret_hung_up = m.hung_up;
+	*ret_hung_up = m.hung_up && !map_finished(&m);
 	fd_close(&m.sock);
+	if (m.out != STDOUT_FILENO)
+		fd_close(&m.out);
 	map_release(&m);
 	return status;
 }

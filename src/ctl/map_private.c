@@ -13,12 +13,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #define DAEMON "preforkd"
 #define CHILD_FD 3
-
-extern char **environ;
 
 /* preforkd beside this program (a build directory), or where it is installed. */
 static void
@@ -43,7 +42,7 @@ make_argv(const char *workers, const char *protocol, char **command)
 {
 	const char *fixed[] = {DAEMON,	"--pool",      "map",	  "--workers",
 			       workers, "--protocol",  protocol,  "--connected",
-			       "3",	"--log-level", "warning", "--"};
+			       "3",	"--log-level", "notice", "--"};
 	size_t n = sizeof(fixed) / sizeof(fixed[0]), k = 0;
 
 	while (command[k])
@@ -127,6 +126,10 @@ private_wait(struct private_daemon *d, bool early)
 	while (pid < 0 && errno == EINTR);
 	if (pid < 0 || (!early && WIFEXITED(how) && WEXITSTATUS(how) == 0))
 		return early ? STATUS_CRASHED : STATUS_OK;
+	if (!early && WIFEXITED(how) && WEXITSTATUS(how) == EX_PROTOCOL) {
+		ctl_warn("a worker wrote what was not one answer for each line (see above)");
+		return STATUS_FAILED;
+	}
 	if (WIFSIGNALED(how))
 		ctl_warn("its own preforkd was ended by signal %d (SIG%s)", WTERMSIG(how),
 			 sigabbrev_np(WTERMSIG(how)) ? sigabbrev_np(WTERMSIG(how)) : "?");

@@ -215,25 +215,41 @@ print_status(const struct ctl *ctl, const redisReply *status, const redisReply *
 		say(&s, "  no pools yet: each is a file NAME.conf in the daemon's pool.d");
 }
 
+static int
+not_preforkd(const struct ctl *ctl)
+{
+	ctl_warn("what answers at %s is not preforkd", ctl->path);
+	return STATUS_FAILED;
+}
+
+/* The screen needs both replies. */
+static int
+show(struct ctl *ctl, const redisReply *status)
+{
+	const char *words[] = {"POOLS"};
+	redisReply *pools = NULL;
+	int error = ctl_call_words(ctl, words, 1, &pools);
+
+	if (error)
+		return error;
+	if (reply_is_array(status) && reply_is_array(pools))
+		print_status(ctl, status, pools);
+	else
+		error = not_preforkd(ctl);
+	freeReplyObject(pools);
+	return error;
+}
+
 int
 verb_status(struct ctl *ctl, const struct args *args)
 {
-	const char *first[] = {"STATUS"}, *second[] = {"POOLS"};
-	redisReply *status = NULL, *pools = NULL;
-	int error = ctl_call_words(ctl, first, 1, &status);
+	const char *words[] = {"STATUS"};
+	redisReply *status = NULL;
+	int error = ctl_call_words(ctl, words, 1, &status);
 
 	(void)args;
-	if (!error && !ctl->json)
-		error = ctl_call_words(ctl, second, 1, &pools);
-	if (!error && (!reply_is_array(status) || (pools && !reply_is_array(pools)))) {
-		ctl_warn("what answers at %s is not preforkd", ctl->path);
-		error = STATUS_FAILED;
-	}
-	if (!error && ctl->json)
-		error = json_print(status, JSON_MAP);
-	else if (!error)
-		print_status(ctl, status, pools);
+	if (!error)
+		error = ctl->json ? json_print(status, JSON_MAP) : show(ctl, status);
 	freeReplyObject(status);
-	freeReplyObject(pools);
 	return error;
 }

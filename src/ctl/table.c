@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "ctl/ctl.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,7 @@ table_print(const struct table *t, FILE *out, size_t width)
 {
 	size_t *widths = ctl_realloc(NULL, t->ncolumns * sizeof(*widths));
 
+	assert(t->ncolumns > 0);
 	for (size_t c = 0; c < t->ncolumns; c++)
 		widths[c] = t->no_titles ? 0 : table_text_width(t->columns[c].title);
 	for (size_t i = 0; i < t->count; i++) {

@@ -20,7 +20,7 @@
  * goes before control.listen, or NULL. 0: *ret_conf is set. CONFIG_E_INVALID:
  * each mistake is a line "FILE:LINE: key.path: what was found: what is allowed"
  * of ret_errors (a syntax error has the source line and a caret below it).
- * -ENOMEM. *ret_conf is zeroed unless 0 is returned. */
+ * *ret_conf is zeroed then. Nothing else is returned: see base/mem.h. */
 int config_load_at(const char *path, const char *listen, struct conf *ret_conf,
 		   struct buf *ret_errors);
 int config_load(const char *path, struct conf *ret_conf, struct buf *ret_errors);

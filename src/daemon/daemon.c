@@ -63,7 +63,7 @@ stop_slowly(struct daemon *d, int64_t within_us)
 {
 	if (d->phase != PHASE_RUN)
 		return;
-	log_msg(LOG_NOTICE, "stopping");
+	log_msg(LOG_INFO, "stopping");
 	d->phase = PHASE_FINISH;
 	notify_send("STOPPING=1");
 	pools_drain(d->pools);
@@ -76,7 +76,7 @@ stop_fast(struct daemon *d)
 	if (d->phase == PHASE_RUN)
 		notify_send("STOPPING=1");
 	if (d->phase < PHASE_FLUSH)
-		log_msg(LOG_NOTICE, "stopping at once");
+		log_msg(LOG_INFO, "stopping at once");
 	if (d->phase < PHASE_END)
 		d->phase = PHASE_END;
 	pools_stop(d->pools, true);
@@ -214,8 +214,10 @@ become_ready(struct daemon *d, mono_t now)
 
 	d->ready = true;
 	log_msg(LOG_INFO, "ready: %s", text);
-	notify_send(message);
-	report_sent(&d->report, d->pools, now);
+	if (notify_send(message))
+		report_sent(&d->report, d->pools, now);
+	else
+		d->report.owes_ready = true; /* must not be lost: with the next report */
 	free(message);
 	free(text);
 }
@@ -316,6 +318,9 @@ daemon_run(const struct daemon_setup *setup)
 			log_msg(LOG_ERR, "event loop: %s", strerror(-r));
 			status = EX_OSERR;
 		}
+		/* Whoever runs a filter by itself wants to know that its lines did not match. */
+		if (!status && setup->connected_fd >= 0 && pools_broken(d.pools))
+			status = EX_PROTOCOL;
 		log_msg(LOG_INFO, "stopped");
 	}
 	server_free(d.server);

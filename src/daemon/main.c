@@ -19,8 +19,6 @@
 
 #define CONFIG_FILE SYSCONFDIR "/preforkd/preforkd.conf"
 
-extern char **environ;
-
 struct arguments {
 	const char *config, *listen, *log_level, *connected;
 	struct config_quick quick;
@@ -49,7 +47,7 @@ static const struct option_row option_rows[] = {
 	{"pipeline", 0, "N", AT(quick.pipeline), "with --pool: jobs in flight a worker"},
 	{"connected", 0, "FD", AT(connected),
 	 "with --pool: serve descriptor FD, a connected socket, and end with it"},
-	{"log-level", 0, "LEVEL", AT(log_level), "err, warning, notice, info or debug"},
+	{"log-level", 0, "LEVEL", AT(log_level), "error, warning, notice, info or debug"},
 	{"version", 'v', NULL, AT(version), "print the version and exit"},
 	{"help", 'h', NULL, AT(help), "print this and exit"},
 };
@@ -220,7 +218,7 @@ load(struct arguments *a, struct conf *conf)
 		fprintf(stderr, "preforkd: %s\n", strerror(r < 0 ? -r : EINVAL));
 	buf_free(&errors);
 	if (!r && a->log_level && !config_parse_level(a->log_level, &conf->log.level))
-		usage_error("--log-level '%s': err, warning, notice, info or debug", a->log_level);
+		usage_error("--log-level '%s': error, warning, notice, info or debug", a->log_level);
 	if (!r)
 		return 0;
 	return a->quick.name ? EX_USAGE : EX_CONFIG;

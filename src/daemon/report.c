@@ -64,12 +64,14 @@ on_due(struct timer *t, mono_t now)
 {
 	struct report *r = container_of(t, struct report, timer);
 	char *text = report_line(r->pools);
-	char *message = mem_printf("STATUS=%s", text);
+	char *message = mem_printf("%sSTATUS=%s", r->owes_ready ? "READY=1\n" : "", text);
 
-	if (notify_send(message))
+	if (notify_send(message)) {
 		report_sent(r, r->pools, now);
-	else
+		r->owes_ready = false;
+	} else {
 		r->last = now; /* its queue is full: in a second, perhaps */
+	}
 	free(message);
 	free(text);
 }
@@ -116,12 +118,8 @@ log_pool(const struct pool *p)
 static void
 log_worker(const struct worker *w)
 {
-	struct log_about about = {.pool = w->pool->conf->name,
-				  .worker = (int)w->index + 1,
-				  .pid = w->state == SLOT_DOWN ? 0 : w->proc.pid};
+	struct log_about about = worker_about(w);
 
-	if (w->count && worker_job(w, 0))
-		about.job = worker_job(w, 0)->id;
 	log_about(&about, LOG_NOTICE, "%s, %llu answers", slot_state_name(w->state, w->count > 0),
 		  (unsigned long long)w->answers);
 }

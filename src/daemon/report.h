@@ -15,6 +15,7 @@ struct report {
 	struct pools *pools;
 	mono_t last;
 	uint64_t seen; /* fingerprint of what was said last */
+	bool owes_ready; /* READY=1 could not be sent */
 };
 
 void report_init(struct report *r, struct loop *l);

@@ -90,6 +90,7 @@ on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 	struct loop *l = userdata;
 
 	(void)s;
+	l->now = mono_now(); /* the last batch may be hours ago */
 	l->ops->on_signal(l->ctx, (int)si->ssi_signo);
 	return loop_turn(l);
 }

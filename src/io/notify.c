@@ -26,21 +26,24 @@ has_room(void)
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	size_t len = strlen(path);
-	struct pollfd p = {.events = POLLOUT};
 	bool room = true;
+	int fd;
 
 	if (!len || len >= sizeof(sa.sun_path))
 		return true;
 	memcpy(sa.sun_path, path, len);
 	if (path[0] == '@')
 		sa.sun_path[0] = 0;
-	p.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p.fd < 0)
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
 		return true;
-	if (connect(p.fd, (const struct sockaddr *)&sa,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) == 0)
+	if (connect(fd, (const struct sockaddr *)&sa,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) == 0) {
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+
 		room = poll(&p, 1, 0) == 1 && p.revents & POLLOUT;
-	close(p.fd);
+	}
+	close(fd);
 	return room;
 }
 

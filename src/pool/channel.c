@@ -49,6 +49,15 @@ worker_job(const struct worker *w, unsigned i)
 	return flight_at(w, i)->job;
 }
 
+bool
+worker_has_jobs(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (worker_job(w, i))
+			return true;
+	return false;
+}
+
 static bool
 in_order(const struct worker *w)
 {
@@ -68,31 +77,50 @@ clock_start(struct worker *w, struct job *j, mono_t now)
 		timer_set(loop_timers(w->pool->pools->loop), &j->timer, mono_add(now, timeout));
 }
 
-/* An in-order worker's next job is what it is at now. */
+/* A worker that is up has no other deadline, but for the moment that it is given
+ * when its channel has ended. */
+static void
+watch_patience(struct worker *w)
+{
+	if (w->state == SLOT_UP && !worker_is_done(w))
+		worker_deadline(w, worker_patience(w));
+}
+
+/* An in-order worker's next job is what it is at now. One that was disowned while
+ * it waited gets its time from here, too: others wait behind it. */
 static void
 clock_next(struct worker *w, mono_t now)
 {
-	struct job *j = w->count && in_order(w) ? worker_job(w, 0) : NULL;
+	struct flight *f = w->count && in_order(w) ? flight_at(w, 0) : NULL;
 
-	if (j && mono_is_never(j->run->started))
-		clock_start(w, j, now);
+	if (!f)
+		return;
+	if (f->job && mono_is_never(f->job->run->started))
+		clock_start(w, f->job, now);
+	if (!f->job && mono_is_never(f->give_up)) {
+		f->give_up = mono_add(now, f->timeout_us);
+		watch_patience(w);
+	}
 }
 
 void
 worker_give(struct worker *w, struct job *j, mono_t now)
 {
 	struct job_run *run = job_need_run(j);
+	uint64_t start;
 
 	assert(worker_can_take(w));
 	run->worker = w->index;
 	run->pid = w->proc.pid;
 	run->started = MONO_NEVER;
 	j->in_flight = true;
+	start = w->chan.sent + buf_len(&w->chan.out);
 	codec_put_job(&w->codec, &w->chan.out, j->id, j->attempt, j->payload, j->payload_len);
 	*flight_at(w, w->count++) = (struct flight){
 		.job = j,
 		.id = j->id,
-		.sent_end = w->chan.sent + buf_len(&w->chan.out),
+		.sent_start = start,
+		.timeout_us = job_timeout_us(j, w->pool->conf->job.timeout_us),
 		.give_up = MONO_NEVER,
 	};
 	if (w->count == 1 || !in_order(w))
@@ -139,7 +167,7 @@ worker_disown(struct worker *w, struct job *j, mono_t give_up)
 {
 	flight_at(w, flight_find(w, j->id))->give_up = give_up;
 	worker_forget(w, j);
-	worker_deadline(w, worker_patience(w));
+	watch_patience(w);
 }
 
 mono_t
@@ -176,15 +204,15 @@ worker_is_silent(const struct worker *w)
 bool
 worker_never_read(const struct worker *w, unsigned i)
 {
-	uint64_t end = flight_at(w, i)->sent_end;
+	uint64_t start = flight_at(w, i)->sent_start;
 	int unread = 0;
 
-	if (end > w->chan.sent)
+	if (start >= w->chan.sent)
 		return true;
 	if (w->pool->conf->channel == CHANNEL_PIPE) {
 		if (w->chan.wfd < 0 || ioctl(w->chan.wfd, FIONREAD, &unread) < 0)
 			return false;
-		return end > w->chan.sent - (uint64_t)unread;
+		return start >= w->chan.sent - (uint64_t)unread;
 	}
 	return w->chan.reset && w->pool->conf->pipeline == 1 && !w->cancelled;
 }
@@ -205,13 +233,12 @@ worker_break(struct worker *w, char *take_why)
 static void
 worker_log(struct worker *w, const struct codec_event *ev)
 {
-	struct log_about about = {
-		.pool = w->pool->conf->name, .worker = (int)w->index + 1, .pid = w->proc.pid};
+	struct log_about about = worker_about(w);
 	char text[2048];
 
-	if (w->count && worker_job(w, 0) && in_order(w))
-		about.job = worker_job(w, 0)->id;
-	log_about(&about, ev->level, "%s", text_escape(text, sizeof(text), ev->text, ev->len));
+	if (errlog_admit(&w->err))
+		log_about(&about, ev->level, "%s",
+			  text_escape(text, sizeof(text), ev->text, ev->len));
 }
 
 /* The job's end, as its worker tells it. */
@@ -261,8 +288,8 @@ on_answer(struct worker *w, const struct codec_event *ev)
 	clock_next(w, now);
 	worker_shelve(w);
 	pool_wake(w->pool);
-	if (w->answers == 1)
-		worker_note(w); /* it is good: what held back the others may end */
+	if (w->answers == 1 || w->ended)
+		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }
 
 static void

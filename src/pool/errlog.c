@@ -18,15 +18,7 @@
 static struct log_about
 errlog_about(struct errlog *e)
 {
-	const struct worker *w = container_of(e, struct worker, err);
-	const struct job *j = w->count == 1 ? worker_job(w, 0) : NULL;
-
-	return (struct log_about){
-		.pool = w->pool->conf->name,
-		.worker = (int)w->index + 1,
-		.pid = w->proc.pid,
-		.job = j ? j->id : 0,
-	};
+	return worker_about(container_of(e, struct worker, err));
 }
 
 /* One line's leave to be logged, from a bucket that fills with time. */
@@ -53,7 +45,7 @@ errlog_tell_dropped(struct errlog *e)
 	struct log_about about = errlog_about(e);
 
 	if (e->dropped)
-		log_about(&about, LOG_WARNING, "%llu lines of standard error dropped",
+		log_about(&about, LOG_WARNING, "%llu lines of the worker's dropped",
 			  (unsigned long long)e->dropped);
 	e->dropped = 0;
 }
@@ -71,6 +63,17 @@ errlog_level(const char **line, size_t *len)
 	return s[1] - '0';
 }
 
+bool
+errlog_admit(struct errlog *e)
+{
+	if (!errlog_allow(e, loop_now(e->loop))) {
+		e->dropped++;
+		return false;
+	}
+	errlog_tell_dropped(e);
+	return true;
+}
+
 static void
 errlog_line(struct errlog *e, const char *line, size_t len)
 {
@@ -85,12 +88,8 @@ errlog_line(struct errlog *e, const char *line, size_t len)
 	text_escape(text, sizeof(text), line, len);
 	free(e->last);
 	e->last = strdup(text);
-	if (!errlog_allow(e, loop_now(e->loop))) {
-		e->dropped++;
-		return;
-	}
-	errlog_tell_dropped(e);
-	log_about(&about, level, "%s", text);
+	if (errlog_admit(e))
+		log_about(&about, level, "%s", text);
 }
 
 static void

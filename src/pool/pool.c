@@ -218,6 +218,8 @@ pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char 
 	if (j->state == JOB_QUEUED)
 		queue_remove(&p->queue, j);
 	job_decide(j, verdict, reason, take_text, take_text ? strlen(take_text) : 0);
+	if (verdict == JOB_CANCELLED) /* at once: who comes with it now wants a new job */
+		pool_release_key(j);
 	list_append(&p->decided, &j->link);
 	pool_wake(p);
 }
@@ -246,6 +248,29 @@ void
 job_detach(struct job *j)
 {
 	j->attached = false;
+	pool_unpark(j);
+}
+
+void
+pool_unpark(struct job *j)
+{
+	if (!j->parked)
+		return;
+	queue_unpark(&job_pool(j)->queue, j);
+	pool_wake(job_pool(j));
+}
+
+void
+pools_unpark(struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++) {
+		struct pool *p = &ps->v[i];
+
+		if (list_empty(&p->queue.parked))
+			continue;
+		queue_unpark_all(&p->queue);
+		pool_wake(p);
+	}
 }
 
 void
@@ -287,6 +312,13 @@ pool_state_name(enum pool_state s)
 	};
 
 	return names[s];
+}
+
+char *
+pool_trouble(const struct pool *p)
+{
+	return mem_printf("%s%s%s", p->last_error ? p->last_error : "", p->last_stderr ? ": " : "",
+			  p->last_stderr ? p->last_stderr : "");
 }
 
 int64_t

@@ -105,9 +105,10 @@ void pools_drain(struct pools *ps);
  * running ones. May be called again, to turn slow into fast. */
 void pools_stop(struct pools *ps, bool fast);
 
-bool pools_settled(const struct pools *ps);  /* each has its workers or is degraded */
-bool pools_finished(const struct pools *ps); /* nothing runs, and nothing queued can */
-bool pools_gone(const struct pools *ps);     /* no process is left */
+bool pools_settled(const struct pools *ps);    /* each has its workers or is degraded */
+bool pools_finished(const struct pools *ps);   /* nothing runs, and nothing queued can */
+bool pools_gone(const struct pools *ps);       /* no process is left */
+uint64_t pools_broken(const struct pools *ps); /* workers that broke the protocol, so far */
 uint64_t pools_queued(const struct pools *ps);
 uint64_t pools_running(const struct pools *ps);
 
@@ -150,11 +151,16 @@ void pool_disconnect(struct job *j);
 /* j outlives its RUN: keep it when it is over. */
 void job_detach(struct job *j);
 
+/* Its taker wants j's result now; or, of all jobs, some taker takes results again. */
+void pool_unpark(struct job *j);
+void pools_unpark(struct pools *ps);
+
 void pool_pause(struct pool *p, bool pause);
 
 enum pool_state pool_state(const struct pool *p);
 const char *pool_state_name(enum pool_state s);
-bool pool_is_down(const struct pool *p);		 /* degraded, and no worker is up */
+bool pool_is_down(const struct pool *p);  /* degraded, and no worker is up */
+char *pool_trouble(const struct pool *p); /* why its workers cannot start; malloc'ed */
 int64_t pool_retry_us(const struct pool *p, mono_t now); /* to the next try; -1: none */
 uint64_t pool_bytes(const struct pool *p);		 /* payloads and results that it holds */
 

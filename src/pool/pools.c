@@ -97,7 +97,7 @@ pools_turn(struct pools *ps, mono_t now)
 {
 	struct list *l;
 
-	while ((l = list_first(&ps->woken))) {
+	while (!list_empty(&ps->woken)) {
 		while ((l = list_first(&ps->woken))) {
 			list_remove(l);
 			pool_pump(container_of(l, struct pool, woken), now);
@@ -112,7 +112,7 @@ pools_find(const struct pools *ps, const char *name, size_t len)
 	for (size_t i = 0; i < ps->count; i++) {
 		const char *have = ps->v[i].conf->name;
 
-		if (!strncmp(have, name, len) && !have[len])
+		if (strlen(have) == len && !memcmp(have, name, len))
 			return &ps->v[i];
 	}
 	return NULL;
@@ -188,6 +188,16 @@ pools_gone(const struct pools *ps)
 			if (ps->v[i].workers[n].state != SLOT_DOWN)
 				return false;
 	return true;
+}
+
+uint64_t
+pools_broken(const struct pools *ps)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ps->count; i++)
+		n += ps->v[i].stats.broken;
+	return n;
 }
 
 uint64_t

@@ -16,6 +16,7 @@
  * jobs are given up: exiting takes a moment, and tells more. */
 #define LINGER_US (100 * USEC_PER_MSEC)
 #define REPORT_MAX 1024
+#define READ_A_TURN (256 * 1024) /* of one worker: others want the loop too */
 
 static void
 on_timer(struct timer *t, mono_t now)
@@ -64,6 +65,7 @@ worker_release(struct worker *w)
 	free(w->broken);
 	w->broken = NULL;
 	list_remove(&w->flush);
+	list_remove(&w->changed); /* its last words may have been news */
 }
 
 void
@@ -71,8 +73,21 @@ worker_fini(struct worker *w)
 {
 	worker_release(w);
 	list_remove(&w->load);
-	list_remove(&w->changed);
 	free(w->flights);
+}
+
+struct log_about
+worker_about(const struct worker *w)
+{
+	bool certain = w->count == 1 || (w->count && codec_in_order(w->codec.level));
+	const struct job *j = certain ? worker_job(w, 0) : NULL;
+
+	return (struct log_about){
+		.pool = w->pool->conf->name,
+		.worker = (int)w->index + 1,
+		.pid = w->state == SLOT_DOWN ? 0 : w->proc.pid,
+		.job = j ? j->id : 0,
+	};
 }
 
 void
@@ -137,9 +152,10 @@ on_channel_end(struct stream *s)
 {
 	struct worker *w = container_of(s, struct worker, chan);
 
-	if (w->ended || !(s->eof || s->hup || s->error))
+	if (w->ended && (w->heard_eof || !s->eof))
 		return;
 	w->ended = true;
+	w->heard_eof = s->eof;
 	worker_note(w);
 }
 
@@ -149,9 +165,21 @@ on_channel_input(struct stream *s)
 	worker_read(container_of(s, struct worker, chan));
 }
 
+/* Below the high-water mark again, perhaps: then it can take another job. */
+static void
+on_channel_output(struct stream *s)
+{
+	struct worker *w = container_of(s, struct worker, chan);
+
+	worker_shelve(w);
+	if (w->pool->queue.count && worker_can_take(w))
+		pool_wake(w->pool);
+}
+
 static const struct stream_ops channel_ops = {
 	.on_input = on_channel_input,
 	.on_end = on_channel_end,
+	.on_output = on_channel_output,
 };
 
 /* ---- birth ---- */
@@ -162,8 +190,7 @@ worker_attach(struct worker *w, struct spawn_fds *fds)
 	struct loop *l = w->pool->pools->loop;
 	int r;
 
-	r = stream_open(&w->chan, l, fds->in, fds->out, w->pool->conf->job.max_result + 65536,
-			&channel_ops);
+	r = stream_open(&w->chan, l, fds->in, fds->out, READ_A_TURN, &channel_ops);
 	if (r >= 0)
 		r = errlog_open(&w->err, l, fds->err);
 	else
@@ -202,12 +229,15 @@ worker_spawn(struct worker *w, mono_t now)
 	w->spawned = now;
 	w->answers = 0;
 	w->capacity = p->conf->pipeline;
-	w->ready = w->execed = w->ended = w->ended_early = w->cancelled = w->blame = false;
+	w->ready = w->execed = w->ended = w->heard_eof = false;
+	w->ended_early = w->cancelled = w->blame = false;
 	worker_event(w, SLOT_SPAWN);
 	worker_deadline(w, mono_add(now, p->conf->start.timeout_us));
 	r = worker_attach(w, &fds);
-	if (r < 0) /* it runs, but cannot be talked to: its exit brings us back */
+	if (r < 0) { /* it runs, but cannot be talked to: its exit brings us back */
+		worker_break(w, mem_printf("cannot be watched: %s", strerror(-r)));
 		worker_kill(w, now);
+	}
 	return 0;
 }
 
@@ -216,8 +246,8 @@ worker_spawn(struct worker *w, mono_t now)
 bool
 worker_can_take(const struct worker *w)
 {
-	return w->state == SLOT_UP && w->count < w->capacity && !w->broken &&
-	       !w->ended && !w->chan.error &&
+	return w->state == SLOT_UP && w->count < w->capacity && !w->broken && !w->ended &&
+	       !w->chan.error &&
 	       /* the high-water mark: what it has not read of one job it is not given two of */
 	       (w->count == 0 || buf_len(&w->chan.out) <= w->pool->conf->job.max_payload);
 }

@@ -20,8 +20,9 @@
 struct flight {
 	struct job *job; /* NULL: its end was decided otherwise; the answer is thrown away */
 	uint64_t id;
-	uint64_t sent_end; /* where its bytes end, counted as stream.sent */
-	mono_t give_up;	   /* without a job: end the worker if it has not answered by then */
+	uint64_t sent_start; /* where its bytes begin, counted as stream.sent */
+	int64_t timeout_us;
+	mono_t give_up; /* without a job: end the worker if it has not answered by then */
 };
 
 /* The worker's standard error, cut into log lines. */
@@ -54,7 +55,7 @@ struct worker {
 
 	struct flight *flights; /* ring of conf->pipeline */
 	unsigned first, count;
-	unsigned capacity; /* jobs that it may have at a time: pipeline, or what its READY said */
+	unsigned capacity;  /* jobs that it may have at a time: pipeline, or what its READY said */
 	unsigned load_room; /* jobs that it counts for in pool->room: 0 in no list of by_load[] */
 
 	mono_t spawned;
@@ -64,7 +65,8 @@ struct worker {
 	bool failed;	  /* the last process was no good: the throttle decides on the next */
 	bool execed;	  /* news: the program runs */
 	bool due;	  /* news: the timer */
-	bool ended;	  /* news: the channel is at its end */
+	bool ended;	  /* news: the channel is at its end, or no more can be written to it */
+	bool heard_eof;	  /* it is at its end, and that has been news */
 	bool ended_early; /* and it was ended for that */
 	bool cancelled;	  /* CANCEL was written to it: unread input proves nothing */
 	bool blame;	  /* it is being ended for failing to start */
@@ -87,6 +89,8 @@ bool worker_is_silent(const struct worker *w);
 
 /* Write what it has been given. */
 void worker_flush(struct worker *w);
+/* Is there one that it is wanted to answer? */
+bool worker_has_jobs(const struct worker *w);
 /* The i-th oldest job of it, or NULL when that one is decided. */
 struct job *worker_job(const struct worker *w, unsigned i);
 /* The job's end is decided otherwise: forget it; its answer is thrown away. A
@@ -118,7 +122,14 @@ bool worker_never_read(const struct worker *w, unsigned i);
 /* The loader is done and the program runs; the program has said READY, or need not. */
 void worker_execed(struct worker *w);
 void worker_ready(struct worker *w);
-/* Its channel has ended: give it a moment to exit. */
+/* Nothing more comes from it: its channel has ended. One that has closed its input
+ * alone, which only a pipe tells, may still answer what it has. */
+static inline bool
+worker_is_done(const struct worker *w)
+{
+	return w->ended && (w->chan.eof || !w->count);
+}
+/* It is done: give it a moment to exit. */
 void worker_linger(struct worker *w, mono_t now);
 
 /* The process is gone and its jobs are settled: make the slot free again. */
@@ -128,10 +139,16 @@ void worker_bury(struct worker *w);
 void worker_shelve(struct worker *w);
 
 void worker_note(struct worker *w); /* there is news for the pump */
+
+/* Who it is, for a log line, with the job that it is at where that is certain. */
+struct log_about worker_about(const struct worker *w);
 void worker_deadline(struct worker *w, mono_t at);
 
 /* ---- errlog.c ---- */
 int errlog_open(struct errlog *e, struct loop *l, int take_fd);
+/* Leave to log one line of the worker's, whichever way it came; one that must not
+ * is counted. */
+bool errlog_admit(struct errlog *e);
 void errlog_drain(struct errlog *e); /* read what is there; the process is gone */
 void errlog_close(struct errlog *e); /* also frees last */
 

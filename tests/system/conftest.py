@@ -80,3 +80,47 @@ def tmp():
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+class Bystander:
+    """Another client, of a second pool and of the same one, before and after."""
+
+    def __init__(self, d):
+        self.c = d.client()
+
+    def check(self):
+        assert self.c.cmd("RUN", "other", "echo other") == b"other"
+        assert self.c.cmd("RUN", "p", "echo same") == b"same"
+        assert self.c.quiet()
+
+
+@pytest.fixture
+def bystander():
+    return Bystander
+
+
+@pytest.fixture
+def crash(start):
+    """crash(payload, …): run a job that ends its worker, and see what must hold each time.
+
+    The job's client gets exactly one error (d.reply), nobody else notices, and
+    the pool has its worker back.
+    """
+
+    def run_crash(payload, *command, proto="line", **keys):
+        d = start(lib.pool("p", *command, protocol=proto, **keys), lib.pool("other"))
+        by = Bystander(d)
+        by.check()
+        (before,) = d.workers("p")
+        c = d.client()
+        d.reply = c.cmd("RUN", "p", payload)
+        assert isinstance(d.reply, lib.Error), d.reply
+        by.check()
+        (after,) = d.workers("p")
+        assert after["pid"] != before["pid"] and after["worker"] == before["worker"]
+        assert c.quiet(), "one error, not two"
+        p = d.wait_pool("p", "settled", lambda p: p["idle"] == 1 and p["exited"] == 1)
+        assert (p["spawned"], p["running"], p["queued"]) == (2, 0, 0)
+        return d
+
+    return run_crash

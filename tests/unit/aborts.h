@@ -21,7 +21,7 @@ aborts(void (*call)(void *arg), void *arg)
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-		signal(SIGABRT, SIG_DFL); /* the test framework would catch it */
+		signal(SIGABRT, SIG_DFL);  /* the test framework would catch it */
 		dup2(null, STDERR_FILENO); /* what assert() says is no news */
 		call(arg);
 		_exit(0);

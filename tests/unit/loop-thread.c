@@ -76,7 +76,8 @@ await_turn(struct loop_thread *t, int64_t us)
 	end.tv_sec += us / USEC_PER_SEC;
 	end.tv_nsec = us % USEC_PER_SEC * 1000;
 	while (sem_clockwait(&t->turned, CLOCK_MONOTONIC, &end) < 0)
-		if (!mono_before(mono_now(), (mono_t){end.tv_sec * USEC_PER_SEC + end.tv_nsec / 1000}))
+		if (!mono_before(mono_now(),
+				 (mono_t){end.tv_sec * USEC_PER_SEC + end.tv_nsec / 1000}))
 			return false;
 	return true;
 }

@@ -51,12 +51,8 @@ test_new(void **state)
 
 /* From each state (new, queued, running, done, failed, cancelled) to each. */
 static const char *const moves[JOB_STATES] = {
-	[JOB_NEW] = ".q....",
-	[JOB_QUEUED] = "..r..c",
-	[JOB_RUNNING] = ".q.dfc",
-	[JOB_DONE] = "......",
-	[JOB_FAILED] = "......",
-	[JOB_CANCELLED] = "......",
+	[JOB_NEW] = ".q....",  [JOB_QUEUED] = "..r..c", [JOB_RUNNING] = ".q.dfc",
+	[JOB_DONE] = "......", [JOB_FAILED] = "......", [JOB_CANCELLED] = "......",
 };
 
 struct move {

@@ -18,12 +18,8 @@ static const char letters[] = "DSTUCEK";
 /* The state after each event (spawn, execed, ready, close, end, destroy, exit) in
  * each state; '-': that cannot happen. */
 static const char *const after[SLOT_STATES] = {
-	[SLOT_DOWN] = "S------",
-	[SLOT_SPAWNED] = "-T-CEKD",
-	[SLOT_STARTING] = "--UCEKD",
-	[SLOT_UP] = "--UCEKD",
-	[SLOT_CLOSING] = "-CCCEKD",
-	[SLOT_TERM] = "-EEEEKD",
+	[SLOT_DOWN] = "S------", [SLOT_SPAWNED] = "-T-CEKD", [SLOT_STARTING] = "--UCEKD",
+	[SLOT_UP] = "--UCEKD",	 [SLOT_CLOSING] = "-CCCEKD", [SLOT_TERM] = "-EEEEKD",
 	[SLOT_KILL] = "-KKKKKD",
 };
 
@@ -59,7 +55,7 @@ test_table(void **state)
 static void
 test_a_life(void **state)
 {
-	static const enum slot_event events[] = {SLOT_SPAWN, SLOT_EXECED, SLOT_READY,  SLOT_CLOSE,
+	static const enum slot_event events[] = {SLOT_SPAWN, SLOT_EXECED,  SLOT_READY, SLOT_CLOSE,
 						 SLOT_END,   SLOT_DESTROY, SLOT_EXIT};
 	enum slot_state s = SLOT_DOWN;
 	char seen[SLOT_EVENTS + 1] = "";

@@ -104,7 +104,8 @@ test_ranks(void **state)
 	static const struct {
 		unsigned permille;
 		int64_t value;
-	} rows[] = {{0, 1}, {1, 1}, {100, 1}, {101, 2}, {200, 2}, {500, 5}, {501, 6}, {990, 10}, {1000, 10}};
+	} rows[] = {{0, 1},   {1, 1},	{100, 1},  {101, 2},  {200, 2},
+		    {500, 5}, {501, 6}, {990, 10}, {1000, 10}};
 
 	(void)state;
 	for (int64_t v = 10; v >= 1; v--)
@@ -166,12 +167,8 @@ test_windows(void **state)
 	static const struct {
 		int64_t now, value;
 	} rows[] = {
-		{5 * MINUTE + 1, 7},
-		{6 * MINUTE - 1, 7},
-		{6 * MINUTE, 7},
-		{7 * MINUTE - 1, 7},
-		{7 * MINUTE, -1},
-		{99 * MINUTE, -1},
+		{5 * MINUTE + 1, 7}, {6 * MINUTE - 1, 7}, {6 * MINUTE, 7},
+		{7 * MINUTE - 1, 7}, {7 * MINUTE, -1},	  {99 * MINUTE, -1},
 	};
 
 	(void)state;
@@ -214,12 +211,8 @@ test_rate_counts_whole_seconds(void **state)
 		uint64_t rate;
 	} rows[] = {
 		{100 * USEC_PER_SEC, 0}, /* this second is not over */
-		{101 * USEC_PER_SEC - 1, 0},
-		{101 * USEC_PER_SEC, 5},
-		{105 * USEC_PER_SEC, 5},
-		{111 * USEC_PER_SEC - 1, 5},
-		{111 * USEC_PER_SEC, 0},
-		{1000 * USEC_PER_SEC, 0},
+		{101 * USEC_PER_SEC - 1, 0}, {101 * USEC_PER_SEC, 5}, {105 * USEC_PER_SEC, 5},
+		{111 * USEC_PER_SEC - 1, 5}, {111 * USEC_PER_SEC, 0}, {1000 * USEC_PER_SEC, 0},
 	};
 
 	(void)state;

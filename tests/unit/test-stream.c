@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* long: all cases stand on one set-up, a stream and its peer */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +22,7 @@
 
 static struct loop_thread t;
 static struct stream s;
-static int in, out; /* the peer's: it reads from in and writes to out; -1: closed */
+static int in, out;	      /* the peer's: it reads from in and writes to out; -1: closed */
 static unsigned inputs, ends; /* up-calls */
 
 static void

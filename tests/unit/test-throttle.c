@@ -195,7 +195,7 @@ test_proved(void **state)
 	assert_true(try());
 	assert_true(try());
 	assert_false(throttle_proved(&t, (mono_t){now})); /* once */
-	fail_in_a_row(2); /* and it begins from the beginning */
+	fail_in_a_row(2);				  /* and it begins from the beginning */
 	assert_int_equal(t.next_try.us, now + MIN);
 }
 

@@ -17,7 +17,7 @@
 struct clock {
 	struct timer timer;
 	int id;
-	int64_t again; /* set itself to so long after now; -1: no */
+	int64_t again;	     /* set itself to so long after now; -1: no */
 	struct clock *other; /* to be set or cleared, or NULL */
 	int64_t other_at;    /* INT64_MAX: cleared */
 };

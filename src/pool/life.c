@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * life - what workers' news lead to: they are up, late, broken or dead; what
+ * becomes of the jobs they had, and of the pool's trust in them. Part of the pump.
+ */
+#include "base/mem.h"
+#include "base/parse.h"
+#include "pool/pump.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define READ_WHOLE 4096 /* a job of fewer bytes is read whole, or not at all */
+#define EXCUSES_MAX 3	/* how often a longer one may have been unread */
+
+/* ---- workers that died ---- */
+
+static void
+replace(char **text, const char *with)
+{
+	free(*text);
+	*text = mem_strdup(with);
+}
+
+/* The last words of a worker: answers it gave before it went count. No more is
+ * read than was there: a child of it that has got away may write without end. */
+static void
+hear_out(struct worker *w)
+{
+	bool killed = slot_is_stopping(w->state) && !w->ended_early;
+	size_t most = stream_unread(&w->chan), heard = 0;
+
+	while (w->count && !w->broken && heard <= most) {
+		size_t before = buf_len(&w->chan.in), more;
+
+		stream_read(&w->chan);
+		more = buf_len(&w->chan.in) - before;
+		if (!more)
+			break;
+		heard += more;
+		worker_read(w);
+	}
+	if (w->count && !w->broken && !killed &&
+	    codec_cut_short(&w->codec, buf_head(&w->chan.in), buf_len(&w->chan.in)))
+		w->broken = mem_strdup(w->codec.error);
+	errlog_drain(&w->err);
+}
+
+/* How it went, in words. malloc'ed. */
+static char *
+death_text(const struct worker *w)
+{
+	char how[96];
+
+	proc_describe(w->proc.status, how, sizeof(how));
+	if (w->broken && slot_is_stopping(w->state))
+		return mem_strdup(w->broken); /* that is what it was ended for */
+	if (w->broken)
+		return mem_printf("%s; %s", how, w->broken);
+	if (w->ended_early)
+		return mem_printf("closed its channel");
+	if (slot_is_stopping(w->state) && worker_has_jobs(w))
+		return mem_printf("%s, ended because of another of its jobs", how);
+	return mem_strdup(how);
+}
+
+static void
+requeue(struct pool *p, struct job *j)
+{
+	timer_clear(loop_timers(p->pools->loop), &j->timer);
+	p->running--;
+	p->running_bytes -= j->payload_len;
+	j->attempt--;
+	j->run->pid = 0;
+	j->run->started = MONO_NEVER;
+	job_move(j, JOB_QUEUED, REASON_NONE);
+	queue_push_front(&p->queue, j);
+}
+
+static void
+charge(struct job *j, const struct worker *w, const char *how)
+{
+	const char *last = w->err.last;
+
+	pool_decide(j, JOB_FAILED, REASON_CRASHED,
+		    last ? mem_printf("worker %s: %s", how, last) : mem_printf("worker %s", how));
+	replace(&j->run->last_stderr, last);
+}
+
+/* May a job that the process had when it died be given to another? One that was
+ * not begun, yes: but of a long one a part may have been read, and have been the
+ * end of it, where the socket says only that something was left. */
+static bool
+is_excused(const struct worker *w, unsigned i, struct job *j)
+{
+	const struct conf_pool *conf = w->pool->conf;
+
+	if (conf->in_order && i > 0)
+		return true;
+	if (!worker_never_read(w, i))
+		return false;
+	return conf->channel == CHANNEL_PIPE || j->payload_len < READ_WHOLE ||
+	       j->excused++ < EXCUSES_MAX;
+}
+
+/* What becomes of the jobs that it had: those it cannot have begun go back to the
+ * queue's head, newest first so that the oldest is in front. True when one was
+ * charged. */
+static bool
+settle_flights(struct worker *w, const char *how)
+{
+	struct pool *p = w->pool;
+	bool charged = false;
+
+	for (unsigned i = w->count; i-- > 0;) {
+		struct job *j = worker_job(w, i);
+
+		if (!j || j->decided)
+			continue;
+		if (is_excused(w, i, j)) {
+			requeue(p, j);
+		} else {
+			charge(j, w, how);
+			charged = true;
+		}
+	}
+	worker_disown_all(w);
+	return charged;
+}
+
+/* Why the pool's workers cannot start, as the pool says it. malloc'ed. */
+static char *
+start_error(const struct worker *w, const char *how)
+{
+	char limit[FORMAT_MAX];
+
+	if (buf_len(&w->report_text)) {
+		size_t len = buf_len(&w->report_text);
+
+		len -= buf_head(&w->report_text)[len - 1] == '\n';
+		return mem_printf("%.*s", (int)len, buf_head(&w->report_text));
+	}
+	if (w->blame) {
+		format_duration(limit, w->pool->conf->start.timeout_us);
+		return mem_printf("is not ready within %s", limit);
+	}
+	if (w->broken)
+		return mem_printf("breaks the protocol at start: %s", w->broken);
+	if (WIFEXITED(w->proc.status))
+		return mem_printf("exits at start (status %d)", WEXITSTATUS(w->proc.status));
+	return mem_printf("dies at start (%s)", how);
+}
+
+void
+life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now)
+{
+	struct log_about about = worker_about(w);
+	bool held = throttle_holds(&p->throttle);
+
+	w->failed = true;
+	throttle_failed(&p->throttle, w->spawned, now, p->conf->start.backoff_min_us,
+			p->conf->start.backoff_max_us);
+	free(p->last_error);
+	p->last_error = take_error;
+	replace(&p->last_stderr, w->err.last);
+	log_about(&about, LOG_WARNING, "worker %s", p->last_error);
+	if (!held && throttle_holds(&p->throttle)) {
+		about = (struct log_about){.pool = p->conf->name};
+		log_about(&about, LOG_ERR, "degraded: %s", p->last_error);
+	}
+}
+
+void
+life_recovered(struct pool *p)
+{
+	struct log_about about = {.pool = p->conf->name};
+
+	if (p->last_error)
+		log_about(&about, LOG_NOTICE, "workers start again");
+	free(p->last_error);
+	free(p->last_stderr);
+	p->last_error = p->last_stderr = NULL;
+	for (unsigned i = 0; i < p->conf->workers; i++)
+		p->workers[i].failed = false;
+}
+
+static void
+log_death(const struct worker *w, const char *how, bool expected)
+{
+	struct log_about about = worker_about(w);
+
+	log_about(&about, expected ? LOG_INFO : LOG_WARNING, "worker %s after %llu job%s", how,
+		  (unsigned long long)w->answers, w->answers == 1 ? "" : "s");
+}
+
+static void
+pump_dead(struct worker *w, mono_t now)
+{
+	struct pool *p = w->pool;
+	bool ours; /* it was ended for a reason that is not its start */
+	bool charged;
+	bool early = mono_since(now, w->spawned) < p->conf->start.timeout_us;
+	char *how;
+
+	hear_out(w);
+	how = death_text(w);
+	charged = settle_flights(w, how);
+	ours = slot_is_stopping(w->state) && !w->blame && !w->broken && !w->ended_early;
+	w->failed = false;
+	if (w->answers || charged || ours || !early)
+		log_death(w, how, ours || w->broken || (!charged && WIFEXITED(w->proc.status)));
+	else
+		life_failed_start(p, w, start_error(w, how), now);
+	free(how);
+	worker_bury(w);
+}
+
+/* ---- workers with other news ---- */
+
+static void
+pump_deadline(struct worker *w, mono_t now)
+{
+	struct log_about about = worker_about(w);
+
+	if (worker_is_done(w) && !slot_is_stopping(w->state)) {
+		w->ended_early = true;
+		worker_kill(w, now);
+		return;
+	}
+	switch (w->state) {
+	case SLOT_SPAWNED:
+	case SLOT_STARTING:
+		w->blame = true;
+		worker_term(w, now);
+		return;
+	case SLOT_UP:
+		if (!mono_before(now, worker_patience(w))) {
+			worker_term(w, now);
+		} else {
+			worker_deadline(w, worker_patience(w));
+		}
+		return;
+	case SLOT_CLOSING:
+		worker_term(w, now);
+		return;
+	case SLOT_TERM:
+		log_about(&about, LOG_WARNING,
+			  "worker still there after SIGTERM and its grace: SIGKILL");
+		worker_kill(w, now);
+		return;
+	case SLOT_KILL:
+	case SLOT_DOWN:
+		return;
+	}
+}
+
+static void
+pump_broken(struct worker *w, mono_t now)
+{
+	struct log_about about = worker_about(w);
+
+	log_about(&about, LOG_ERR, "worker %s: killed", w->broken);
+	w->pool->stats.broken++;
+	worker_kill(w, now);
+}
+
+static void
+pump_worker(struct worker *w, mono_t now)
+{
+	if (w->execed)
+		worker_execed(w);
+	if (w->ready && w->state == SLOT_STARTING)
+		worker_ready(w);
+	if (w->due && !w->proc.exited) /* after the news that it may have waited for */
+		pump_deadline(w, now);
+	w->due = false;
+	if (w->answers && throttle_proved(&w->pool->throttle, w->spawned))
+		life_recovered(w->pool);
+	if (w->broken && w->state != SLOT_KILL && !w->proc.exited)
+		pump_broken(w, now);
+	if (w->proc.exited)
+		pump_dead(w, now);
+	else if (worker_is_done(w) && !slot_is_stopping(w->state))
+		worker_linger(w, now);
+}
+
+void
+settle_workers(struct pool *p, mono_t now)
+{
+	struct list *l;
+
+	while ((l = list_first(&p->changed))) {
+		list_remove(l);
+		pump_worker(container_of(l, struct worker, changed), now);
+	}
+}

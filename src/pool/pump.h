@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pump - what the files of the pump (pump.c, settle.c, life.c) have of each other.
+ *
+ * Floor 4, inside of it: nobody else includes this.
+ */
+#pragma once
+
+#include "pool/worker.h"
+
+/* Move the jobs whose end is recorded to it; drop those that were kept long enough. */
+void settle_jobs(struct pool *p, mono_t now);
+
+/* Act on the workers' news. */
+void settle_workers(struct pool *p, mono_t now);
+
+/* w's process was no good, or could not be made: why, consumed, is the pool's
+ * last_error from now on. */
+void life_failed_start(struct pool *p, struct worker *w, char *take_why, mono_t now);
+/* Workers start (again): forget what went before. */
+void life_recovered(struct pool *p);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * settle - jobs whose end is recorded are moved to it: out of their worker's
+ * hands, counted, told to those who wait, kept or forgotten. Part of the pump.
+ */
+#include "base/mem.h"
+#include "base/parse.h"
+#include "pool/pump.h"
+
+/* ---- jobs that are over ---- */
+
+static void
+count_end(struct pool *p, const struct job *j, mono_t now)
+{
+	static const size_t failed_as[JOB_REASONS] = {
+		[REASON_CRASHED] = offsetof(struct stats, crashed),
+		[REASON_TIMEOUT] = offsetof(struct stats, timeout),
+	};
+	struct stats *st = &p->stats;
+
+	switch ((enum job_state)j->state) {
+	case JOB_DONE:
+		st->done++;
+		rate_add(&st->done_rate, now);
+		break;
+	case JOB_FAILED:
+		st->failed++;
+		if (failed_as[j->reason])
+			(*(uint64_t *)(void *)((char *)st + failed_as[j->reason]))++;
+		break;
+	case JOB_CANCELLED:
+		st->cancelled++;
+		break;
+	case JOB_NEW:
+	case JOB_QUEUED:
+	case JOB_RUNNING:
+		break;
+	}
+	if (!mono_is_never(j->run->started))
+		histogram_add(&st->run, mono_since(now, j->run->started), now);
+}
+
+static void
+unkeep(struct pool *p, struct job *j)
+{
+	p->finished_count--;
+	p->finished_bytes -= job_bytes(j);
+	pool_forget(j);
+}
+
+static void
+keep(struct pool *p, struct job *j, mono_t now)
+{
+	int64_t keep_us = job_keep_us(j, p->conf->job.keep_us);
+	struct list *oldest;
+
+	list_append(&p->finished, &j->link);
+	p->finished_count++;
+	p->finished_bytes += job_bytes(j);
+	timer_set(loop_timers(p->pools->loop), &j->timer, mono_add(now, keep_us));
+	while (p->finished_bytes > p->conf->job.keep_memory && (oldest = list_first(&p->finished)))
+		unkeep(p, container_of(oldest, struct job, link));
+}
+
+static void
+tell_waiters(struct job *j)
+{
+	struct job_waiter *w;
+
+	while ((w = j->waiters)) {
+		j->waiters = w->next;
+		w->next = NULL;
+		w->on_done(w, j);
+	}
+}
+
+/* When a job would have been timed out; its timer may be spent already. */
+static mono_t
+time_limit(const struct pool *p, const struct job *j)
+{
+	if (mono_is_never(j->run->started))
+		return MONO_NEVER;
+	return mono_add(j->run->started, job_timeout_us(j, p->conf->job.timeout_us));
+}
+
+/* A job is decided otherwise while its worker is still at it. */
+static void
+take_from_worker(struct pool *p, struct job *j, mono_t now)
+{
+	struct worker *w = &p->workers[j->run->worker];
+	bool polite = w->codec.level == CODEC_FRAME && j->reason == REASON_REQUEST;
+	mono_t give_up = polite ? mono_add(now, p->conf->job.grace_us) : time_limit(p, j);
+
+	if (slot_is_stopping(w->state)) {
+		worker_forget(w, j);
+		return;
+	}
+	worker_disown(w, j, give_up);
+	if (polite)
+		worker_cancel(w, j);
+	else if (!worker_has_jobs(w) || j->reason != REASON_REQUEST)
+		worker_term(w, now);
+}
+
+static void
+finish(struct pool *p, struct job *j, mono_t now)
+{
+	bool was_running = j->state == JOB_RUNNING;
+
+	if (was_running) {
+		p->running--;
+		p->running_bytes -= j->payload_len;
+	}
+	if (j->in_flight)
+		take_from_worker(p, j, now);
+	timer_clear(loop_timers(p->pools->loop), &j->timer);
+	j->run->ended = now;
+	j->decided = false;
+	job_move(j, (enum job_state)j->verdict, (enum job_reason)j->reason);
+	count_end(p, j, now);
+	tell_waiters(j);
+	if (j->attached)
+		pool_forget(j);
+	else
+		keep(p, j, now);
+}
+
+void
+settle_jobs(struct pool *p, mono_t now)
+{
+	struct list *l;
+
+	while ((l = list_first(&p->decided))) {
+		list_remove(l);
+		finish(p, container_of(l, struct job, link), now);
+	}
+	while ((l = list_first(&p->overdue)))
+		unkeep(p, container_of(l, struct job, link));
+}
+
+/* A job's timer: its attempt's end while it runs, the end of its keeping later. */
+void
+pump_on_job_due(struct timer *t, mono_t now)
+{
+	struct job *j = container_of(t, struct job, timer);
+	struct pool *p = job_pool(j);
+	struct worker *w;
+	char limit[FORMAT_MAX];
+
+	(void)now;
+	if (job_is_over(j)) {
+		list_remove(&j->link);
+		list_append(&p->overdue, &j->link);
+		pool_wake(p);
+		return;
+	}
+	if (j->decided || !j->in_flight)
+		return;
+	/* An answer that is there already counts, however late this loop is. */
+	w = &p->workers[j->run->worker];
+	stream_read(&w->chan);
+	worker_read(w);
+	if (w->chan.eof && !w->heard_eof) { /* the loop does not say it again */
+		w->ended = w->heard_eof = true;
+		worker_note(w);
+	}
+	if (j->decided || w->broken)
+		return;
+	format_duration(limit, job_timeout_us(j, p->conf->job.timeout_us));
+	pool_decide(j, JOB_FAILED, REASON_TIMEOUT, mem_printf("took longer than %s", limit));
+	if (!w->answers) {
+		struct log_about about = worker_about(w);
+
+		about.job = j->id;
+		log_about(&about, LOG_WARNING,
+			  "no answer to the first job within %s: is its output buffered? "
+			  "(stdbuf -oL, flush=True)",
+			  limit);
+	}
+}
