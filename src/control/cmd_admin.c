@@ -81,7 +81,7 @@ info_clients(struct request *r, struct buf *b)
 {
 	buf_putf(b, "connected_clients:%llu\r\nmaxclients:%llu\r\n",
 		 (unsigned long long)r->server->client_count,
-		 (unsigned long long)r->server->conf->control.max_clients);
+		 (unsigned long long)r->server->max_clients);
 }
 
 static void
@@ -159,7 +159,7 @@ cmd_info(struct request *r)
 static void
 config_maxclients(const struct request *r, char *dst, size_t cap)
 {
-	snprintf(dst, cap, "%llu", (unsigned long long)r->server->conf->control.max_clients);
+	snprintf(dst, cap, "%llu", (unsigned long long)r->server->max_clients);
 }
 
 static void
@@ -239,7 +239,8 @@ static void
 log_admin(const struct request *r, const char *what)
 {
 	/* The one client of a private daemon ends it as a matter of course. */
-	log_msg(r->client->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d", what, r->client->uid, (int)r->client->pid);
+	log_msg(r->client->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d", what,
+		r->client->uid, (int)r->client->pid);
 }
 
 static void

@@ -2,13 +2,18 @@
 #include "control/server.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "control/client.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#define FDS_OWN 32     /* the loop, the socket, the log, a spawn under way */
+#define FDS_A_WORKER 5 /* its channel (two, where it is pipes), stderr, pidfd, loader */
 
 static const char too_many[] = "-ERR max number of clients reached (control.max_clients)\r\n";
 
@@ -19,6 +24,26 @@ is_a_users_own(const struct conf *conf)
 {
 	return !conf->control.listen ||
 	       (geteuid() && (getenv("XDG_RUNTIME_DIR") || !getenv("INVOCATION_ID")));
+}
+
+/* Clients are not to take the descriptors that workers are started with. */
+static uint64_t
+clients_that_fit(const struct conf *conf)
+{
+	uint64_t want = conf->control.max_clients, kept = FDS_OWN, fit;
+	struct rlimit limit;
+
+	for (size_t i = 0; i < conf->n_pools; i++)
+		kept += FDS_A_WORKER * (uint64_t)conf->pools[i].workers;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want + kept)
+		return want;
+	fit = limit.rlim_cur > kept ? limit.rlim_cur - kept : 1;
+	log_msg(LOG_WARNING,
+		"the limit of %llu open files has room for %llu clients beside the workers, not for "
+		"control.max_clients (%llu)",
+		(unsigned long long)limit.rlim_cur, (unsigned long long)fit,
+		(unsigned long long)want);
+	return fit;
 }
 
 struct server *
@@ -33,6 +58,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->ops = ops;
 	s->ctx = ctx;
 	s->started = mono_now();
+	s->max_clients = clients_that_fit(conf);
 	s->own_uid_is_admin = is_a_users_own(conf);
 	list_init(&s->clients);
 	list_init(&s->dirty);
@@ -60,7 +86,7 @@ on_accept(struct listener *l, int take_fd)
 	if (!c)
 		return;
 	s->connections++;
-	if (s->client_count > s->conf->control.max_clients + (c->uid == 0)) {
+	if (s->client_count > s->max_clients + (c->uid == 0)) {
 		buf_puts(&c->stream.out, too_many);
 		c->closing = true;
 		client_note(c);
@@ -117,7 +143,8 @@ server_turn(struct server *s)
 			s->ops->orphaned(s->ctx);
 		client_free(c);
 	}
-	/* What became of its jobs is the pump's, which has had this turn's already. */
+	/* What clients asked for just now, or left behind by going, is the pump's, and that
+	 * has had this turn's already. */
 	if (!list_empty(&s->pools->woken))
 		loop_again(s->loop);
 }

@@ -29,8 +29,9 @@ struct server {
 	void *ctx;
 	struct listener listener;
 	bool listening;
-	struct list clients; /* all */
-	struct list dirty;   /* those with something to do at the turn's end */
+	struct list clients;  /* all */
+	struct list dirty;    /* those with something to do at the turn's end */
+	uint64_t max_clients; /* control.max_clients, or what the limit of open files has room for */
 	uint64_t client_count, next_client_id, connections;
 	mono_t started;
 	bool own_uid_is_admin;

@@ -235,9 +235,6 @@ on_turn(void *ctx, mono_t now)
 		stop_proceed(d, now);
 	else if (d->ready)
 		report_turn(&d->report, d->pools, now);
-	/* What clients asked for, or left behind by going, after the pools had their turn. */
-	if (!list_empty(&d->pools->woken))
-		loop_again(d->loop);
 }
 
 static const struct loop_ops loop_ops = {.on_turn = on_turn, .on_signal = on_signal};

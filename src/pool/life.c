@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 
 #define READ_WHOLE 4096 /* a job of fewer bytes is read whole, or not at all */
-#define EXCUSES_MAX 3	/* how often a longer one may have been unread */
 
 /* ---- workers that died ---- */
 
@@ -89,8 +88,9 @@ charge(struct job *j, const struct worker *w, const char *how)
 }
 
 /* May a job that the process had when it died be given to another? One that was
- * not begun, yes: but of a long one a part may have been read, and have been the
- * end of it, where the socket says only that something was left. */
+ * not begun, yes. But a socket says only that something was left: of a long job a
+ * part may have been read, of a frame all but its last byte, and may have been
+ * the end of the worker. Such a job must not go round for ever. */
 static bool
 is_excused(const struct worker *w, unsigned i, struct job *j)
 {
@@ -100,8 +100,12 @@ is_excused(const struct worker *w, unsigned i, struct job *j)
 		return true;
 	if (!worker_never_read(w, i))
 		return false;
-	return conf->channel == CHANNEL_PIPE || j->payload_len < READ_WHOLE ||
-	       j->excused++ < EXCUSES_MAX;
+	if (conf->channel == CHANNEL_PIPE)
+		return true;
+	if (conf->protocol != PROTOCOL_FRAME && j->payload_len < READ_WHOLE)
+		return true;
+	/* Once; and again where all die anyway. */
+	return throttle_holds(&w->pool->throttle) || j->excused++ == 0;
 }
 
 /* What becomes of the jobs that it had: those it cannot have begun go back to the
@@ -200,7 +204,7 @@ pump_dead(struct worker *w, mono_t now)
 	struct pool *p = w->pool;
 	bool ours; /* it was ended for a reason that is not its start */
 	bool charged;
-	bool early = mono_since(now, w->spawned) < p->conf->start.timeout_us;
+	bool early = w->blame || mono_since(now, w->spawned) < p->conf->start.timeout_us;
 	char *how;
 
 	hear_out(w);

@@ -133,7 +133,7 @@ pool_forget(struct job *j)
 	job_free(j);
 }
 
-/* May it come in at all? 0 or a pool_error. */
+/* Is it fit for this pool? 0 or a pool_error. */
 static int
 submit_check(const struct pool *p, const struct submission *s, const char **ret_why)
 {
@@ -142,8 +142,6 @@ submit_check(const struct pool *p, const struct submission *s, const char **ret_
 		return POOL_E_PAYLOAD;
 	if (s->len > p->conf->job.max_payload)
 		return POOL_E_TOOBIG;
-	if (p->pools->mode != POOLS_OPEN)
-		return POOL_E_DRAINING;
 	return 0;
 }
 
@@ -152,6 +150,8 @@ submit_room(struct pool *p, const struct submission *s)
 {
 	uint64_t idle = p->paused ? 0 : p->room;
 
+	if (p->pools->mode != POOLS_OPEN)
+		return POOL_E_DRAINING;
 	if (s->run && pool_is_down(p))
 		return POOL_E_DOWN;
 	if (queue_has_room(&p->queue, p->conf->queue.limit, p->conf->queue.memory, idle, s->len))
