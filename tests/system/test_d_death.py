@@ -60,6 +60,16 @@ def test_frame_worker_dies(start):
     assert d.pool("p")["crashed"] == 4
 
 
+def test_job_that_leaves_a_byte_unread_does_not_go_round(start):
+    d = start(pool("p", script("frame.py"), "--exact", protocol="frame"))
+    assert d.cmd("RUN", "p", "alive") == b"alive"
+    job = d.cmd("SUBMIT", "p", "die")
+    assert d.cmd("RESULT", job, "WAIT", "%ds" % (20 * SLOW)).code == "CRASHED"
+    assert d.cmd("RUN", "p", "alive") == b"alive"
+    p = d.pool("p")
+    assert p["crashed"] == 1 and p["exited"] == 2 and p["state"] == "ok"
+
+
 def test_death_after_the_answer_counts_as_answered(start):
     d = start(pool("p"), pool("other"))
     c = d.client()

@@ -11,13 +11,16 @@ read PATH    answer with a file's bytes
 die          exit at once
 other        is its own result, byte for byte
 
-A kept job that is cancelled gets ERR.
+A kept job that is cancelled gets ERR. With --exact nothing is read ahead, and the
+last byte of a job only when it is over.
 """
 import os
 import sys
 
 inp, out = sys.stdin.buffer, sys.stdout.buffer
 held = []
+if "--exact" in sys.argv:
+    inp = open(0, "rb", buffering=0)
 
 
 def answer(verb, job, data):
@@ -62,8 +65,8 @@ while True:
     if not head:
         break
     if head[0] == b"JOB":
-        body = inp.read(int(head[3]) + 1)
-        on_job(head[1], head[2], body[:-1])
+        on_job(head[1], head[2], inp.read(int(head[3])))
+        inp.read(1)
     else:
         on_cancel(head[1])
     out.flush()
