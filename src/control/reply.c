@@ -10,7 +10,8 @@ struct reply {
 	struct list link; /* in client->replies */
 	struct client *client;
 	struct job_waiter waiter;
-	struct job *job; /* NULL: ready */
+	struct job *job;  /* NULL: ready */
+	uint64_t kept_id; /* ready, but its outcome is still to be fetched; 0: it is here */
 	struct timer timer;
 	struct buf out;	       /* when it is ready */
 	size_t counted;	       /* bytes of out that are in client->reply_bytes */
@@ -93,6 +94,12 @@ job_put_outcome(struct buf *out, const struct job *j)
 
 /* ---- a reply becomes ready ---- */
 
+static bool
+client_is_full(struct client *c)
+{
+	return client_reply_bytes(c) > c->server->conf->control.client_memory;
+}
+
 /* Where r's reply goes: straight to the client when nothing is before it. */
 static struct buf *
 reply_begin(struct reply *r)
@@ -110,7 +117,7 @@ reply_end(struct reply *r)
 	reply_count(r);
 	if (buf_failed(&r->out))
 		c->gone = true;
-	if (first_reply(c) == r)
+	if (first_reply(c) == r && !r->kept_id)
 		reply_free(r);
 	client_note(c);
 }
@@ -120,7 +127,11 @@ on_done(struct job_waiter *w, const struct job *j)
 {
 	struct reply *r = container_of(w, struct reply, waiter);
 
-	job_put_outcome(reply_begin(r), j);
+	/* What is kept anyway can stay where it is until a slow client has room for it. */
+	if (!j->attached && client_is_full(r->client))
+		r->kept_id = j->id;
+	else
+		job_put_outcome(reply_begin(r), j);
 	reply_end(r);
 }
 
@@ -150,7 +161,7 @@ client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
 	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
 
 	/* The slot that was made for a reply that is there at once is taken. */
-	if (!r || r->job || buf_len(&r->out) || buf_failed(&r->out))
+	if (!r || r->job || r->kept_id || buf_len(&r->out) || buf_failed(&r->out))
 		r = reply_new(c);
 	r->proto = c->proto;
 	r->job = j;
@@ -174,9 +185,28 @@ client_reply(struct client *c)
 	if (list_empty(&c->replies))
 		return &c->stream.out;
 	last = last_reply(c);
-	if (last->job) /* it waits: a slot behind it, which takes all that are there at once */
+	if (last->job ||
+	    last->kept_id) /* it waits: a slot behind it, which takes all that are there at once */
 		last = reply_new(c);
 	return &last->out;
+}
+
+/* Fetch a kept outcome. False: there is no room for it. */
+static bool
+reply_fetch(struct reply *r)
+{
+	struct client *c = r->client;
+	const struct job *j = pools_job(c->server->pools, r->kept_id);
+
+	if (buf_len(&c->stream.out) > c->server->conf->control.client_memory)
+		return false;
+	if (j)
+		job_put_outcome(&c->stream.out, j);
+	else
+		resp_put_errorf(&c->stream.out, "NOJOB",
+				"its result was no longer kept when its turn came");
+	r->kept_id = 0;
+	return true;
 }
 
 void
@@ -185,6 +215,8 @@ client_collect(struct client *c)
 	struct reply *r;
 
 	while ((r = first_reply(c)) && !r->job) {
+		if (r->kept_id && !reply_fetch(r))
+			break;
 		if (buf_failed(&r->out))
 			c->gone = true;
 		if (buf_len(&r->out))
@@ -212,7 +244,7 @@ client_hold_jobs(struct client *c)
 	struct reply *r = first_reply(c);
 	bool was_full = c->taker.full;
 
-	c->taker.full = client_reply_bytes(c) > budget;
+	c->taker.full = client_is_full(c);
 	c->taker.next = r && r->job && buf_len(&c->stream.out) <= budget ? &r->waiter : NULL;
 	if (was_full && !c->taker.full)
 		pools_unpark(c->server->pools);

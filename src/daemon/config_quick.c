@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -47,7 +48,7 @@ read_command(struct reading *r, char *const *command)
 }
 
 static void
-set_directory(struct reading *r, struct conf_run_as *a)
+set_surroundings(struct reading *r, struct conf_run_as *a)
 {
 	char *here = getcwd(NULL, 0);
 
@@ -58,6 +59,8 @@ set_directory(struct reading *r, struct conf_run_as *a)
 	}
 	free(a->directory);
 	a->directory = here;
+	a->umask = umask(0); /* the caller's too; there is no other way to read it */
+	umask(a->umask);
 }
 
 static void
@@ -83,7 +86,7 @@ quick_pool(struct mistakes *m, const struct config_quick *q, const struct conf *
 	read_option(&r, "channel", q->channel);
 	read_option(&r, "pipeline", q->pipeline);
 	config_check_pool(&r, c, p);
-	set_directory(&r, &p->run_as);
+	set_surroundings(&r, &p->run_as);
 	if (q->whole_environment)
 		set_whole_environment(&p->run_as);
 }

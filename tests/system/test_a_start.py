@@ -262,7 +262,7 @@ def test_socket_activation_by_systemd(make):
         + ["-E", "NOTIFY_SOCKET=" + d.notify.path]
         + d.command(),
     )
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    d.wait_log("Listening on")
     client = d.client()
     client.send("PING")
     d.notify.wait("READY=1", d.proc)

@@ -235,6 +235,26 @@ def test_client_that_does_not_read(start):
     d.wait_pool("p", "its jobs are dropped", lambda p: p["queued"] == 0)
 
 
+def test_one_result_asked_for_a_thousand_times(start):
+    """Kept once, and copied for a client as it takes the copies."""
+    d = start(pool("p", job={"max_result": "2M"}), control={"client_memory": "2M"})
+    gate = d.gate()
+    before = vm_hwm(d.pid)
+    first = d.cmd("SUBMIT", "p", "gate " + gate.path)
+    jid = d.cmd("SUBMIT", "p", "big 1000000")
+    c = d.client()
+    c.send_raw(encode("RESULT", jid, "WAIT", "1h") * 1000 + encode("PING"))
+    gate.release()
+    assert d.cmd("RESULT", first, "WAIT", "1m") == b"gate"
+    d.wait_state(jid, "done")
+    for _ in range(30):
+        assert c.read() == b"x" * 1000000
+    assert vm_hwm(d.pid) - before < 30 << 20 or lib.SANITIZED
+    for _ in range(970):
+        c.read()
+    assert c.read() == "PONG"
+
+
 def test_client_that_waits_for_a_job_behind_others(start):
     """Over its budget with results that wait for the first one: that one still runs."""
     d = start(

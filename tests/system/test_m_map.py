@@ -252,6 +252,18 @@ def test_private_has_callers_environment_and_directory(private, tmp):
     assert ids.endswith("cwd=%s" % tmp)
 
 
+def test_private_has_callers_umask(private, tmp):
+    worker = tmp / "mask"
+    worker.write_text("#!/bin/sh\nwhile read -r job; do echo OK $(umask); done\n")
+    worker.chmod(0o755)
+    old = os.umask(0o037)
+    try:
+        r = private("-j", "1", "--", str(worker), stdin=b"a\n")
+    finally:
+        os.umask(old)
+    assert r.stdout == b"0037\n"
+
+
 def test_private_command_by_path(private, tmp):
     (tmp / "here").write_text("#!/bin/sh\nexec cat\n")
     (tmp / "here").chmod(0o755)
