@@ -14,33 +14,11 @@
 
 /* ---- STATUS ---- */
 
-struct totals {
-	uint64_t workers, wanted, busy, memory, done, failed;
-};
-
-static struct totals
-sum_up(const struct pools *ps)
-{
-	struct totals t = {0};
-
-	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
-
-		t.workers += p->up;
-		t.wanted += p->conf->workers;
-		t.busy += pool_count_workers(p).busy;
-		t.memory += pool_bytes(p);
-		t.done += p->stats.done;
-		t.failed += p->stats.failed;
-	}
-	return t;
-}
-
 static void
 cmd_status(struct request *r)
 {
 	const struct server *s = r->server;
-	struct totals t = sum_up(s->pools);
+	struct pools_totals t = pools_total(s->pools);
 	struct fields f;
 
 	fields_begin(&f, r->client->proto);
@@ -51,12 +29,12 @@ cmd_status(struct request *r)
 	field_int(&f, "generation", 1);
 	field_int(&f, "clients", (int64_t)s->client_count);
 	field_int(&f, "pools", (int64_t)s->pools->count);
-	field_int(&f, "workers", (int64_t)t.workers);
+	field_int(&f, "workers", (int64_t)t.up);
 	field_int(&f, "workers_wanted", (int64_t)t.wanted);
 	field_int(&f, "busy", (int64_t)t.busy);
-	field_int(&f, "queued", (int64_t)pools_queued(s->pools));
-	field_int(&f, "running", (int64_t)pools_running(s->pools));
-	field_int(&f, "memory_bytes", (int64_t)t.memory);
+	field_int(&f, "queued", (int64_t)t.queued);
+	field_int(&f, "running", (int64_t)t.running);
+	field_int(&f, "memory_bytes", (int64_t)t.bytes);
 	field_str(&f, "config", s->conf->path);
 	fields_end(&f, r->out);
 }
@@ -87,15 +65,14 @@ info_clients(struct request *r, struct buf *b)
 static void
 info_stats(struct request *r, struct buf *b)
 {
-	struct totals t = sum_up(r->server->pools);
+	struct pools_totals t = pools_total(r->server->pools);
 
 	buf_putf(b,
 		 "total_connections_received:%llu\r\njobs_done:%llu\r\njobs_failed:%llu\r\n"
 		 "jobs_queued:%llu\r\njobs_running:%llu\r\nworkers:%llu\r\n",
 		 (unsigned long long)r->server->connections, (unsigned long long)t.done,
-		 (unsigned long long)t.failed, (unsigned long long)pools_queued(r->server->pools),
-		 (unsigned long long)pools_running(r->server->pools),
-		 (unsigned long long)t.workers);
+		 (unsigned long long)t.failed, (unsigned long long)t.queued,
+		 (unsigned long long)t.running, (unsigned long long)t.up);
 }
 
 static void

@@ -102,3 +102,16 @@ listing_print(const struct ctl *ctl, const redisReply *map)
 	table_free(&t);
 	return STATUS_OK;
 }
+
+int
+listing_of(struct ctl *ctl, const char *command, const char *name)
+{
+	const char *words[] = {command, name};
+	redisReply *r = NULL;
+	int status = ctl_call_words(ctl, words, 2, &r);
+
+	if (!status)
+		status = listing_print(ctl, r);
+	freeReplyObject(r);
+	return status;
+}

@@ -9,3 +9,6 @@
 #include "ctl/ctl.h"
 
 int listing_print(const struct ctl *ctl, const redisReply *map);
+
+/* Ask "command name" and print the map that comes. An exit status. */
+int listing_of(struct ctl *ctl, const char *command, const char *name);

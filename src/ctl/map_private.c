@@ -40,8 +40,8 @@ find_daemon(char path[PATH_MAX])
 static char **
 make_argv(const char *workers, const char *protocol, char **command)
 {
-	const char *fixed[] = {DAEMON,	"--pool",      "map",	  "--workers",
-			       workers, "--protocol",  protocol,  "--connected",
+	const char *fixed[] = {DAEMON,	"--pool",      "map",	 "--workers",
+			       workers, "--protocol",  protocol, "--connected",
 			       "3",	"--log-level", "notice", "--"};
 	size_t n = sizeof(fixed) / sizeof(fixed[0]), k = 0;
 

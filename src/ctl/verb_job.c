@@ -186,14 +186,7 @@ verb_cancel(struct ctl *ctl, const struct args *args)
 int
 verb_job(struct ctl *ctl, const struct args *args)
 {
-	const char *words[] = {"JOB", args->words[0]};
-	redisReply *r = NULL;
-	int status = ctl_call_words(ctl, words, 2, &r);
-
-	if (!status)
-		status = listing_print(ctl, r);
-	freeReplyObject(r);
-	return status;
+	return listing_of(ctl, "JOB", args->words[0]);
 }
 
 static void

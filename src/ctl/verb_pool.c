@@ -62,14 +62,7 @@ verb_pools(struct ctl *ctl, const struct args *args)
 int
 verb_pool(struct ctl *ctl, const struct args *args)
 {
-	const char *words[] = {"POOL", args->words[0]};
-	redisReply *r = NULL;
-	int status = ctl_call_words(ctl, words, 2, &r);
-
-	if (!status)
-		status = listing_print(ctl, r);
-	freeReplyObject(r);
-	return status;
+	return listing_of(ctl, "POOL", args->words[0]);
 }
 
 static void

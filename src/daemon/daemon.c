@@ -46,10 +46,11 @@ on_limit(struct timer *t, mono_t now)
 
 	(void)now;
 	if (d->phase == PHASE_FINISH) {
+		struct pools_totals left = pools_total(d->pools);
+
 		log_msg(LOG_WARNING,
 			"drain is over: %llu running and %llu queued jobs are cancelled",
-			(unsigned long long)pools_running(d->pools),
-			(unsigned long long)pools_queued(d->pools));
+			(unsigned long long)left.running, (unsigned long long)left.queued);
 		d->phase = PHASE_END;
 		pools_stop(d->pools, false);
 	} else if (d->phase == PHASE_FLUSH) {
@@ -316,7 +317,7 @@ daemon_run(const struct daemon_setup *setup)
 			status = EX_OSERR;
 		}
 		/* Whoever runs a filter by itself wants to know that its lines did not match. */
-		if (!status && setup->connected_fd >= 0 && pools_broken(d.pools))
+		if (!status && setup->connected_fd >= 0 && pools_total(d.pools).broken)
 			status = EX_PROTOCOL;
 		log_msg(LOG_INFO, "stopped");
 	}

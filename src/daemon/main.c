@@ -218,7 +218,8 @@ load(struct arguments *a, struct conf *conf)
 		fprintf(stderr, "preforkd: %s\n", strerror(r < 0 ? -r : EINVAL));
 	buf_free(&errors);
 	if (!r && a->log_level && !config_parse_level(a->log_level, &conf->log.level))
-		usage_error("--log-level '%s': error, warning, notice, info or debug", a->log_level);
+		usage_error("--log-level '%s': error, warning, notice, info or debug",
+			    a->log_level);
 	if (!r)
 		return 0;
 	return a->quick.name ? EX_USAGE : EX_CONFIG;

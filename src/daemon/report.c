@@ -24,17 +24,13 @@ char *
 report_line(const struct pools *ps)
 {
 	struct buf b = {0};
-	unsigned up = 0, wanted = 0, busy = 0;
+	struct pools_totals t = pools_total(ps);
 	size_t len;
 	char *text;
 
-	for (size_t i = 0; i < ps->count; i++) {
-		up += ps->v[i].up;
-		wanted += ps->v[i].conf->workers;
-		busy += pool_count_workers(&ps->v[i]).busy;
-	}
-	buf_putf(&b, "%zu pool%s, %u/%u workers, %u busy, %llu queued", ps->count,
-		 ps->count == 1 ? "" : "s", up, wanted, busy, (unsigned long long)pools_queued(ps));
+	buf_putf(&b, "%zu pool%s, %llu/%llu workers, %llu busy, %llu queued", ps->count,
+		 ps->count == 1 ? "" : "s", (unsigned long long)t.up, (unsigned long long)t.wanted,
+		 (unsigned long long)t.busy, (unsigned long long)t.queued);
 	for (size_t i = 0; i < ps->count; i++)
 		if (throttle_holds(&ps->v[i].throttle))
 			buf_putf(&b, "; %s degraded: %s", ps->v[i].conf->name,

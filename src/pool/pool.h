@@ -105,12 +105,17 @@ void pools_drain(struct pools *ps);
  * running ones. May be called again, to turn slow into fast. */
 void pools_stop(struct pools *ps, bool fast);
 
-bool pools_settled(const struct pools *ps);    /* each has its workers or is degraded */
-bool pools_finished(const struct pools *ps);   /* nothing runs, and nothing queued can */
-bool pools_gone(const struct pools *ps);       /* no process is left */
-uint64_t pools_broken(const struct pools *ps); /* workers that broke the protocol, so far */
-uint64_t pools_queued(const struct pools *ps);
-uint64_t pools_running(const struct pools *ps);
+bool pools_settled(const struct pools *ps);  /* each has its workers or is degraded */
+bool pools_finished(const struct pools *ps); /* nothing runs, and nothing queued can */
+bool pools_gone(const struct pools *ps);     /* no process is left */
+
+struct pools_totals {
+	uint64_t up, wanted, busy;		/* workers */
+	uint64_t queued, running, done, failed; /* jobs */
+	uint64_t bytes;				/* payloads and results held */
+	uint64_t broken;			/* workers that broke the protocol, so far */
+};
+struct pools_totals pools_total(const struct pools *ps);
 
 /* ---- pool.c: one pool ---- */
 

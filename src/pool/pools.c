@@ -190,32 +190,23 @@ pools_gone(const struct pools *ps)
 	return true;
 }
 
-uint64_t
-pools_broken(const struct pools *ps)
+struct pools_totals
+pools_total(const struct pools *ps)
 {
-	uint64_t n = 0;
+	struct pools_totals t = {0};
 
-	for (size_t i = 0; i < ps->count; i++)
-		n += ps->v[i].stats.broken;
-	return n;
-}
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
 
-uint64_t
-pools_queued(const struct pools *ps)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < ps->count; i++)
-		n += ps->v[i].queue.count;
-	return n;
-}
-
-uint64_t
-pools_running(const struct pools *ps)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < ps->count; i++)
-		n += ps->v[i].running;
-	return n;
+		t.up += p->up;
+		t.wanted += p->conf->workers;
+		t.busy += pool_count_workers(p).busy;
+		t.queued += p->queue.count;
+		t.running += p->running;
+		t.bytes += pool_bytes(p);
+		t.done += p->stats.done;
+		t.failed += p->stats.failed;
+		t.broken += p->stats.broken;
+	}
+	return t;
 }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "random.h"
 #include "wire/codec.h"
 
 #include <inttypes.h>
@@ -453,15 +454,6 @@ test_levels(void **state)
 	assert_string_equal(codec_level_name(CODEC_FRAME), "frame");
 }
 
-static uint64_t
-random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed * UINT64_C(0x2545f4914f6cdd1d) >> 16;
-}
-
 static size_t
 random_input(uint64_t *seed, char *dst, size_t cap)
 {
@@ -494,20 +486,7 @@ random_input(uint64_t *seed, char *dst, size_t cap)
 		"PROGRESS 1 2 3\n",
 		"PROGRESS 1 2\n",
 	};
-	size_t n = random_next(seed) % 24, len = 0;
-
-	while (n--) {
-		const char *s = pieces[random_next(seed) % LENGTH(pieces)];
-		size_t l = strlen(s);
-
-		if (len + l > cap)
-			break;
-		memcpy(dst + len, s, l);
-		len += l;
-		if (len < cap && random_next(seed) % 40 == 0)
-			dst[len++] = (char)random_next(seed);
-	}
-	return len;
+	return random_text(seed, pieces, LENGTH(pieces), dst, cap);
 }
 
 /* Any garbage gives the same answer in one piece and in several. */

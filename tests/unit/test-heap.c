@@ -7,22 +7,13 @@
 #include <cmocka.h>
 
 #include "base/heap.h"
+#include "random.h"
 
 #include <stdlib.h>
 
 #define N_NODES 300
 
 static uint64_t seed;
-
-/* xorshift: the same operations in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 static void
 check_shape(const struct heap *h)
@@ -90,13 +81,15 @@ random_run(uint64_t with_seed, int64_t key_range)
 
 	seed = with_seed;
 	for (int op = 0; op < 5000; op++) {
-		struct heap_node *n = &nodes[next_random() % N_NODES];
+		struct heap_node *n = &nodes[random_next(&seed) % N_NODES];
 
-		if (next_random() % 3 == 0)
+		if (random_next(&seed) % 3 == 0)
 			heap_remove(&h, n);
 		else
 			assert_int_equal(
-				heap_set(&h, n, (int64_t)(next_random() % (uint64_t)key_range)), 0);
+				heap_set(&h, n,
+					 (int64_t)(random_next(&seed) % (uint64_t)key_range)),
+				0);
 		check_min(&h, nodes);
 		if (op % 50 == 0)
 			check_shape(&h);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/queue.h"
+#include "random.h"
 
 static struct job *
 make(uint64_t id, size_t len)
@@ -156,16 +157,6 @@ test_room(void **state)
 
 static uint64_t seed = 88172645463325252u;
 
-/* xorshift: the same operations in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 /* Against a plain array in which first … last are the ids. */
 static void
 test_random(void **state)
@@ -178,8 +169,8 @@ test_random(void **state)
 	(void)state;
 	queue_init(&q);
 	for (unsigned n = 0; n < 2000; n++) {
-		uint64_t dice = next_random() % 10;
-		struct job *j = dice < 6 ? make(++id, next_random() % 50) : queue_pop(&q);
+		uint64_t dice = random_next(&seed) % 10;
+		struct job *j = dice < 6 ? make(++id, random_next(&seed) % 50) : queue_pop(&q);
 
 		if (dice < 5)
 			queue_push(&q, model[last++] = j);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "control/client.h"
+#include "random.h"
 
 #include "base/mem.h"
 #include "loop-thread.h"
@@ -311,16 +312,6 @@ test_all_in_one_turn(void **state)
 
 static uint64_t seed = 88172645463325252u;
 
-/* xorshift: the same operations in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 /* Commands and ends as they fall: what arrives is what the commands were. */
 static void
 test_random(void **state)
@@ -332,7 +323,7 @@ test_random(void **state)
 
 	(void)state;
 	for (int n = 0; n < 3000; n++) {
-		uint64_t dice = next_random() % 8;
+		uint64_t dice = random_next(&seed) % 8;
 
 		if (dice < 2) {
 			send_all("PING\r\n", 6);
@@ -343,7 +334,7 @@ test_random(void **state)
 			turn();
 			open[n_open++] = jobs++;
 		} else if (dice < 7 && n_open) {
-			unsigned pick = (unsigned)next_random() % n_open;
+			unsigned pick = (unsigned)random_next(&seed) % n_open;
 
 			done(open[pick]);
 			open[pick] = open[--n_open];

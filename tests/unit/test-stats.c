@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/stats.h"
+#include "random.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,16 +117,6 @@ test_ranks(void **state)
 
 static uint64_t seed;
 
-/* xorshift: the same values in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 static int
 by_value(const void *a, const void *b)
 {
@@ -148,7 +139,7 @@ test_random(void **state)
 		seed = s * 88172645463325252u;
 		start(NULL);
 		for (size_t i = 0; i < n; i++) {
-			v[i] = (int64_t)(next_random() >> (24 + next_random() % 40));
+			v[i] = (int64_t)(random_next(&seed) >> (24 + random_next(&seed) % 40));
 			add(v[i], 0);
 		}
 		qsort(v, n, sizeof(v[0]), by_value);
@@ -253,11 +244,11 @@ test_rate_gaps(void **state)
 	while (second < 3900) {
 		uint64_t want = 0;
 
-		for (uint64_t n = next_random() % 5; n > 0; n--) {
+		for (uint64_t n = random_next(&seed) % 5; n > 0; n--) {
 			rate_add(&r, at(second * USEC_PER_SEC));
 			added[second]++;
 		}
-		second += (int64_t)(next_random() % 16);
+		second += (int64_t)(random_next(&seed) % 16);
 		for (int64_t s = second < 10 ? 0 : second - 10; s < second; s++)
 			want += added[s];
 		assert_int_equal(rate_at(second), want);

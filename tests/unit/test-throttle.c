@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/throttle.h"
+#include "random.h"
 
 #define MIN 100
 #define MAX 1000
@@ -237,16 +238,6 @@ test_survived_not_when_it_failed(void **state)
 
 static uint64_t seed = 88172645463325252u;
 
-/* xorshift: the same operations in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 /* Whatever happens: while it holds, two tries are never nearer than the delay
  * that was due, and never side by side. */
 static void
@@ -256,10 +247,10 @@ test_random(void **state)
 
 	(void)state;
 	for (unsigned n = 0; n < 20000; n++) {
-		now += (int64_t)(next_random() % 300);
+		now += (int64_t)(random_next(&seed) % 300);
 		if (throttle_holds(&t) && due)
 			assert_true(t.next_try.us >= due);
-		switch (next_random() % 4) {
+		switch (random_next(&seed) % 4) {
 		case 0:
 		case 1:
 			if (!try())
@@ -276,7 +267,8 @@ test_random(void **state)
 			born = 0;
 			break;
 		default:
-			if (born && next_random() % 8 == 0 && throttle_proved(&t, (mono_t){born}))
+			if (born && random_next(&seed) % 8 == 0 &&
+			    throttle_proved(&t, (mono_t){born}))
 				due = 0;
 		}
 		assert_true(t.fails < 2 || t.next_try.us <= now + MAX);

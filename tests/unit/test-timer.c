@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "core/timer.h"
+#include "random.h"
 
 #include <string.h>
 
@@ -197,16 +198,6 @@ test_one_clears_another(void **state)
 
 static uint64_t seed = 88172645463325252u;
 
-/* xorshift: the same operations in every run. */
-static uint64_t
-next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 /* Against a plain array of deadlines. */
 static void
 test_random(void **state)
@@ -216,18 +207,18 @@ test_random(void **state)
 
 	(void)state;
 	for (int n = 0; n < 3000; n++) {
-		int i = (int)(next_random() % N);
+		int i = (int)(random_next(&seed) % N);
 		int64_t last = 0, next = INT64_MAX;
 		size_t want = 0;
 
-		if (next_random() % 4) {
-			due[i] = now + 1 + (int64_t)(next_random() % 500);
+		if (random_next(&seed) % 4) {
+			due[i] = now + 1 + (int64_t)(random_next(&seed) % 500);
 			set(i, due[i]);
 		} else {
 			due[i] = 0;
 			timer_clear(&ts, &c[i].timer);
 		}
-		now += (int64_t)(next_random() % 8);
+		now += (int64_t)(random_next(&seed) % 8);
 		for (i = 0; i < N; i++)
 			want += due[i] && due[i] <= now;
 		n_called = 0;
