@@ -42,8 +42,8 @@ client_over_budget(struct client *c)
 static void
 client_check_length(struct client *c)
 {
-	char *refusal = command_refuse_length(c, c->parser.argv, c->parser.argc,
-					      c->parser.pending_len);
+	char *refusal =
+		command_refuse_length(c, c->parser.argv, c->parser.argc, c->parser.pending_len);
 	char *text = refusal ? strchr(refusal, ' ') : NULL;
 
 	if (!text)
@@ -195,13 +195,18 @@ client_is_flushed(const struct client *c)
 bool
 client_turn(struct client *c)
 {
-	client_collect(c);
+	bool all = client_collect(c);
+
 	if (buf_failed(&c->stream.out))
 		c->gone = true; /* no memory for its replies: it must not miss one unknowingly */
 	if (!c->gone)
 		stream_flush(&c->stream);
 	if (c->stream.error)
 		c->gone = true;
+	if (!all && !c->stream.blocked) { /* it read as fast as we wrote: there is room again */
+		client_note(c);
+		loop_again(c->server->loop);
+	}
 	if (!c->gone && c->stream.held && !c->closing && !client_over_budget(c)) {
 		/* What it had sent before it was held lies here already. */
 		stream_hold(&c->stream, false);

@@ -36,9 +36,9 @@ struct client {
 	uint64_t commands;
 	char name[CLIENT_NAME_MAX + 1];
 	char lib_name[CLIENT_NAME_MAX + 1], lib_ver[CLIENT_NAME_MAX + 1];
-	bool closing;  /* no more is read; closed when all replies are out */
-	bool gone;     /* closed at the turn's end */
-	bool only;     /* the one client of a private daemon */
+	bool closing; /* no more is read; closed when all replies are out */
+	bool gone;    /* closed at the turn's end */
+	bool only;    /* the one client of a private daemon */
 };
 
 /* take_fd is consumed. NULL on failure. */
@@ -59,8 +59,8 @@ struct buf *client_reply(struct client *c);
  * long: then a RUN is answered -PENDING and goes on by itself, a RESULT null. */
 void client_await(struct client *c, struct job *j, bool run, int64_t wait_us);
 
-/* Move what is ready, first in, first out, to the stream. */
-void client_collect(struct client *c);
+/* Move what is ready, first in, first out, to the stream. False: not all had room. */
+bool client_collect(struct client *c);
 void client_drop_replies(struct client *c);
 void client_hold_jobs(struct client *c); /* at the turn's end: are its results taken? */
 /* Bytes of replies that it has not taken. */

@@ -209,20 +209,21 @@ reply_fetch(struct reply *r)
 	return true;
 }
 
-void
+bool
 client_collect(struct client *c)
 {
 	struct reply *r;
 
 	while ((r = first_reply(c)) && !r->job) {
 		if (r->kept_id && !reply_fetch(r))
-			break;
+			return false;
 		if (buf_failed(&r->out))
 			c->gone = true;
 		if (buf_len(&r->out))
 			buf_put(&c->stream.out, buf_head(&r->out), buf_len(&r->out));
 		reply_free(r);
 	}
+	return true;
 }
 
 size_t

@@ -60,7 +60,7 @@ def test_announced_and_never_sent(start):
     for c in clients:
         c.send_raw(b"*3\r\n$3\r\nRUN\r\n$1\r\np\r\n$60000000\r\nonly this")
     assert d.cmd("RUN", "p", "echo x") == b"x"
-    assert vm_hwm(d.pid) - before < 200 << 20 or lib.SANITIZED, "memory was reserved for what never came"
+    assert vm_hwm(d.pid) - before < 200 << 20 or lib.SANITIZED, "reserved for what never came"
     for c in clients:
         c.close()
     assert d.cmd("PING") == "PONG"
@@ -235,7 +235,7 @@ def test_client_that_does_not_read(start):
     d.wait_pool("p", "its jobs are dropped", lambda p: p["queued"] == 0)
 
 
-def test_one_result_asked_for_a_thousand_times(start):
+def test_one_result_asked_for_again_and_again(start):
     """Kept once, and copied for a client as it takes the copies."""
     d = start(pool("p", job={"max_result": "2M"}), control={"client_memory": "2M"})
     gate = d.gate()
@@ -243,14 +243,14 @@ def test_one_result_asked_for_a_thousand_times(start):
     first = d.cmd("SUBMIT", "p", "gate " + gate.path)
     jid = d.cmd("SUBMIT", "p", "big 1000000")
     c = d.client()
-    c.send_raw(encode("RESULT", jid, "WAIT", "1h") * 1000 + encode("PING"))
+    c.send_raw(encode("RESULT", jid, "WAIT", "1h") * 300 + encode("PING"))
     gate.release()
     assert d.cmd("RESULT", first, "WAIT", "1m") == b"gate"
     d.wait_state(jid, "done")
     for _ in range(30):
         assert c.read() == b"x" * 1000000
     assert vm_hwm(d.pid) - before < 30 << 20 or lib.SANITIZED
-    for _ in range(970):
+    for _ in range(270):
         c.read()
     assert c.read() == "PONG"
 
