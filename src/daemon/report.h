@@ -14,7 +14,7 @@ struct report {
 	struct timer timer; /* the next STATUS=, when one is due */
 	struct pools *pools;
 	mono_t last;
-	uint64_t seen; /* fingerprint of what was said last */
+	uint64_t seen;	 /* fingerprint of what was said last */
 	bool owes_ready; /* READY=1 could not be sent */
 };
 

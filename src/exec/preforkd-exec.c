@@ -42,7 +42,7 @@ struct plan {
 	bool limited[RLIM_NLIMITS];
 	rlim_t limits[RLIM_NLIMITS];
 	rlim_t soft_nofile; /* 0: inherit */
-	uid_t uid; /* (uid_t)-1: no change; so for the gid */
+	uid_t uid;	    /* (uid_t)-1: no change; so for the gid */
 	gid_t gid;
 	bool set_groups;
 	gid_t *groups;
@@ -259,9 +259,8 @@ step_execute(struct plan *p)
 }
 
 static void (*const steps[])(struct plan *) = {
-	step_dispositions, step_group,	   step_descriptors,  step_umask, step_nice,	step_limits,
-	step_soft_nofile,
-	step_user,	   step_directory, step_no_new_privs, step_mask,  step_execute,
+	step_dispositions, step_group, step_descriptors, step_umask,	    step_nice, step_limits,
+	step_soft_nofile,  step_user,  step_directory,	 step_no_new_privs, step_mask, step_execute,
 };
 
 /* ---- the options: each reader returns whether the value was good ---- */

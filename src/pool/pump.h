@@ -14,8 +14,8 @@ void settle_jobs(struct pool *p, mono_t now);
 /* Act on the workers' news. */
 void settle_workers(struct pool *p, mono_t now);
 
-/* w's process was no good, or could not be made: why, consumed, is the pool's
+/* w's process was no good, or could not be made: the error, consumed, is the pool's
  * last_error from now on. */
-void life_failed_start(struct pool *p, struct worker *w, char *take_why, mono_t now);
+void life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now);
 /* Workers start (again): forget what went before. */
 void life_recovered(struct pool *p);
