@@ -39,6 +39,21 @@ struct daemon {
 
 /* ---- stopping ---- */
 
+/* Nothing is dropped in silence: jobs that run too long, or that wait in a pool
+ * that is paused or down. */
+static void
+end_workers(struct daemon *d, bool fast)
+{
+	struct pools_totals left = pools_total(d->pools);
+
+	if (left.running || left.queued)
+		log_msg(LOG_WARNING, "%llu running and %llu queued jobs are cancelled",
+			(unsigned long long)left.running, (unsigned long long)left.queued);
+	if (d->phase < PHASE_END)
+		d->phase = PHASE_END;
+	pools_stop(d->pools, fast);
+}
+
 static void
 on_limit(struct timer *t, mono_t now)
 {
@@ -46,13 +61,8 @@ on_limit(struct timer *t, mono_t now)
 
 	(void)now;
 	if (d->phase == PHASE_FINISH) {
-		struct pools_totals left = pools_total(d->pools);
-
-		log_msg(LOG_WARNING,
-			"drain is over: %llu running and %llu queued jobs are cancelled",
-			(unsigned long long)left.running, (unsigned long long)left.queued);
-		d->phase = PHASE_END;
-		pools_stop(d->pools, false);
+		log_msg(LOG_WARNING, "drain is over");
+		end_workers(d, false);
 	} else if (d->phase == PHASE_FLUSH) {
 		log_msg(LOG_WARNING, "not all clients have taken their last replies");
 		loop_exit(d->loop);
@@ -78,9 +88,7 @@ stop_fast(struct daemon *d)
 		notify_send("STOPPING=1");
 	if (d->phase < PHASE_FLUSH)
 		log_msg(LOG_INFO, "stopping at once");
-	if (d->phase < PHASE_END)
-		d->phase = PHASE_END;
-	pools_stop(d->pools, true);
+	end_workers(d, true);
 }
 
 /* As far as the stop can go now; from phase to phase within a turn. */
@@ -88,8 +96,7 @@ static void
 stop_proceed(struct daemon *d, mono_t now)
 {
 	if (d->phase == PHASE_FINISH && pools_finished(d->pools)) {
-		d->phase = PHASE_END;
-		pools_stop(d->pools, false);
+		end_workers(d, false);
 		pools_turn(d->pools, now);
 	}
 	if (d->phase == PHASE_END && pools_gone(d->pools)) {

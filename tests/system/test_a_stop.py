@@ -87,6 +87,16 @@ def test_drain_finishes_submitted_jobs(start, tmp):
     d.gone()
 
 
+def test_jobs_that_cannot_be_finished_do_not_go_in_silence(start):
+    d = start(pool("p"), drain="1h")
+    assert d.cmd("PAUSE", "p") == "OK"
+    assert isinstance(d.cmd("SUBMIT", "p", "echo x"), bytes)
+    d.send_signal(signal.SIGTERM)
+    assert d.wait() == 0
+    d.wait_log("0 running and 1 queued jobs are cancelled")
+    d.gone()
+
+
 def test_beyond_drain_jobs_are_cut(start):
     d = start(pool("p", job={"grace": "200ms"}), drain="300ms")
     _, running, _ = busy(d)
