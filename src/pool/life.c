@@ -208,6 +208,8 @@ pump_dead(struct worker *w, mono_t now)
 	char *how;
 
 	hear_out(w);
+	if (w->broken && w->state != SLOT_KILL)
+		p->stats.broken++; /* in its last words: it is not there any more to be killed */
 	how = death_text(w);
 	charged = settle_flights(w, how);
 	ours = slot_is_stopping(w->state) && !w->blame && !w->broken && !w->ended_early;

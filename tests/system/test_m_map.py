@@ -264,6 +264,14 @@ def test_private_has_callers_umask(private, tmp):
     assert r.stdout == b"0037\n"
 
 
+@pytest.mark.parametrize("lines", [1, 3])
+def test_filter_with_surplus_lines_is_told(private, lines):
+    twice = ["sed", "-u", "p"]
+    r = private("-j", "1", "--filter", "--", *twice, stdin=b"a\n" * lines, status=1)
+    assert b"not one answer for each line" in r.stderr
+    assert r.stdout == b"a\n" * lines
+
+
 def test_private_command_by_path(private, tmp):
     (tmp / "here").write_text("#!/bin/sh\nexec cat\n")
     (tmp / "here").chmod(0o755)
