@@ -40,14 +40,16 @@ struct daemon {
 /* ---- stopping ---- */
 
 /* Nothing is dropped in silence: jobs that run too long, or that wait in a pool
- * that is paused or down. */
+ * that is paused or down. (But for those of a private daemon, whose one client
+ * has gone and knows.) */
 static void
 end_workers(struct daemon *d, bool fast)
 {
 	struct pools_totals left = pools_total(d->pools);
 
 	if (left.running || left.queued)
-		log_msg(LOG_WARNING, "%llu running and %llu queued jobs are cancelled",
+		log_msg(d->conf->control.listen ? LOG_WARNING : LOG_INFO,
+			"%llu running and %llu queued jobs are cancelled",
 			(unsigned long long)left.running, (unsigned long long)left.queued);
 	if (d->phase < PHASE_END)
 		d->phase = PHASE_END;

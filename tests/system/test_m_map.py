@@ -190,6 +190,12 @@ def test_reader_that_goes_away(d):
     d.wait_pool("p", "nothing left", lambda p: p["queued"] == 0 and p["running"] == 0)
 
 
+def test_private_reader_goes_quietly(private):
+    r = run("/bin/sh", "-c", 'yes | "$0" map --filter -- sed -u s/y/n/ | head -n 1', PREFORKCTL,
+            env=private.env)
+    assert r.stdout == b"n\n" and r.returncode == 0 and r.stderr == b""
+
+
 def peak_of_map(d, data, out):
     """Map all lines; preforkctl's peak memory, taken when all results are out."""
     with open(out, "wb") as sink:
