@@ -46,12 +46,14 @@ int stream_open(struct stream *s, struct loop *l, int take_rfd, int take_wfd, si
 void stream_close(struct stream *s);
 
 /* Write what is in s->out, as far as it goes; the loop does the rest. A failure
- * is noted and comes up as on_end(). */
+ * is in s->error, for the caller to look at: no event need follow it. */
 void stream_flush(struct stream *s);
 
-/* Read what is there now, outside of the loop's order; no up-calls. */
+/* Read what is there now, outside of the loop's order; no up-calls, so the caller
+ * looks at s->eof and s->error itself. */
 void stream_read(struct stream *s);
 
+/* Stop reading, or go on. */
 void stream_hold(struct stream *s, bool hold);
 
 /* Tell the peer that no more will come. */

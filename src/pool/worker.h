@@ -84,7 +84,8 @@ int worker_spawn(struct worker *w, mono_t now);
 /* Give it a job; worker_can_take() is true. */
 void worker_give(struct worker *w, struct job *j, mono_t now);
 bool worker_can_take(const struct worker *w);
-/* Has it kept silent since its last answer? Asked of filters, before a job. */
+/* Has it kept silent since its last answer? Asked before a job, where no id marks
+ * which job an answer belongs to. */
 bool worker_is_silent(const struct worker *w);
 
 /* Write what it has been given. */
@@ -116,7 +117,8 @@ void worker_read(struct worker *w);
 /* Record that it broke the protocol; why is consumed. */
 void worker_break(struct worker *w, char *take_why);
 
-/* Did the process never get (all of) the i-th oldest job? Asked after its end. */
+/* Did the process, which is gone, get nothing of the i-th oldest job? Of a socket's
+ * one job: did it leave something of it unread? */
 bool worker_never_read(const struct worker *w, unsigned i);
 
 /* The loader is done and the program runs; the program has said READY, or need not. */
