@@ -90,7 +90,7 @@ struct job {
 	uint8_t reason;	  /* enum job_reason */
 	bool attached;	  /* a connection's RUN without a key: gone when it is answered */
 	bool in_flight;	  /* a worker has it and may answer */
-	uint8_t excused;  /* how often a worker died that may have read a part of it */
+	bool excused;	  /* a worker has died that may have read a part of it */
 	bool parked;	  /* queued, but passed over until its taker can take more */
 	bool decided;	  /* its end is recorded (answer, timeout, cancel) and awaits the pump */
 	uint8_t verdict;  /* what was recorded: an enum job_state, with reason */

@@ -104,8 +104,12 @@ is_excused(const struct worker *w, unsigned i, struct job *j)
 		return true;
 	if (conf->protocol != PROTOCOL_FRAME && j->payload_len < READ_WHOLE)
 		return true;
-	/* Once; and again where all die anyway. */
-	return throttle_holds(&w->pool->throttle) || j->excused++ == 0;
+	if (throttle_holds(&w->pool->throttle))
+		return true; /* here all die anyway */
+	if (j->excused)
+		return false;
+	j->excused = true;
+	return true;
 }
 
 /* What becomes of the jobs that it had: those it cannot have begun go back to the
@@ -199,7 +203,7 @@ log_death(const struct worker *w, const char *how, bool expected)
 }
 
 static void
-pump_dead(struct worker *w, mono_t now)
+life_dead(struct worker *w, mono_t now)
 {
 	struct pool *p = w->pool;
 	bool ours; /* it was ended for a reason that is not its start */
@@ -225,7 +229,7 @@ pump_dead(struct worker *w, mono_t now)
 /* ---- workers with other news ---- */
 
 static void
-pump_deadline(struct worker *w, mono_t now)
+life_deadline(struct worker *w, mono_t now)
 {
 	struct log_about about = worker_about(w);
 
@@ -262,7 +266,7 @@ pump_deadline(struct worker *w, mono_t now)
 }
 
 static void
-pump_broken(struct worker *w, mono_t now)
+life_broken(struct worker *w, mono_t now)
 {
 	struct log_about about = worker_about(w);
 
@@ -272,32 +276,32 @@ pump_broken(struct worker *w, mono_t now)
 }
 
 static void
-pump_worker(struct worker *w, mono_t now)
+life_worker(struct worker *w, mono_t now)
 {
 	if (w->execed)
 		worker_execed(w);
 	if (w->ready && w->state == SLOT_STARTING)
 		worker_ready(w);
 	if (w->due && !w->proc.exited) /* after the news that it may have waited for */
-		pump_deadline(w, now);
+		life_deadline(w, now);
 	w->due = false;
 	if (w->answers && throttle_proved(&w->pool->throttle, w->spawned))
 		life_recovered(w->pool);
 	if (w->broken && w->state != SLOT_KILL && !w->proc.exited)
-		pump_broken(w, now);
+		life_broken(w, now);
 	if (w->proc.exited)
-		pump_dead(w, now);
+		life_dead(w, now);
 	else if (worker_is_done(w) && !slot_is_stopping(w->state))
 		worker_linger(w, now);
 }
 
 void
-settle_workers(struct pool *p, mono_t now)
+life_news(struct pool *p, mono_t now)
 {
 	struct list *l;
 
 	while ((l = list_first(&p->changed))) {
 		list_remove(l);
-		pump_worker(container_of(l, struct worker, changed), now);
+		life_worker(container_of(l, struct worker, changed), now);
 	}
 }

@@ -174,7 +174,7 @@ submit_make(struct pool *p, const struct submission *s, mono_t now)
 		return NULL;
 	}
 	p->pools->next_id++;
-	j->timer.on_due = pump_on_job_due;
+	j->timer.on_due = settle_on_job_due;
 	j->attached = s->attached;
 	j->queued = now;
 	return j;

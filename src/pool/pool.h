@@ -182,7 +182,7 @@ job_pool(const struct job *j)
 
 /* ---- inside this floor ---- */
 void pool_pump(struct pool *p, mono_t now);
-void pump_on_job_due(struct timer *t, mono_t now);
+void settle_on_job_due(struct timer *t, mono_t now);
 
 /* Record j's end (it is queued or running, undecided) and wake. */
 void pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text);

@@ -224,7 +224,7 @@ check_stop(struct pool *p, mono_t now)
 void
 pool_pump(struct pool *p, mono_t now)
 {
-	settle_workers(p, now);
+	life_news(p, now);
 	check_drain(p);
 	check_stop(p, now);
 	settle_jobs(p, now);

@@ -12,7 +12,7 @@
 void settle_jobs(struct pool *p, mono_t now);
 
 /* Act on the workers' news. */
-void settle_workers(struct pool *p, mono_t now);
+void life_news(struct pool *p, mono_t now);
 
 /* w's process was no good, or could not be made: the error, consumed, is the pool's
  * last_error from now on. */

@@ -7,8 +7,6 @@
 #include "base/parse.h"
 #include "pool/pump.h"
 
-/* ---- jobs that are over ---- */
-
 static void
 count_end(struct pool *p, const struct job *j, mono_t now)
 {
@@ -140,7 +138,7 @@ settle_jobs(struct pool *p, mono_t now)
 
 /* A job's timer: its attempt's end while it runs, the end of its keeping later. */
 void
-pump_on_job_due(struct timer *t, mono_t now)
+settle_on_job_due(struct timer *t, mono_t now)
 {
 	struct job *j = container_of(t, struct job, timer);
 	struct pool *p = job_pool(j);

@@ -7,19 +7,12 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "holds.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void
-assert_holds(const struct buf *b, const char *expected)
-{
-	assert_int_equal(buf_len(b), strlen(expected));
-	if (*expected)
-		assert_memory_equal(buf_head(b), expected, strlen(expected));
-}
 
 static void
 test_empty(void **state)

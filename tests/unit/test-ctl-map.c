@@ -10,18 +10,11 @@
 #include "base/buf.h"
 #include "ctl/ctl.h"
 #include "ctl/map.h"
+#include "holds.h"
 
 #include <string.h>
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
-
-static void
-assert_holds(const struct buf *b, const char *expected)
-{
-	assert_int_equal(buf_len(b), strlen(expected));
-	if (*expected)
-		assert_memory_equal(buf_head(b), expected, strlen(expected));
-}
 
 static const struct map_pool small = {.name = "p", .slots = 1, .queue_limit = 6};
 

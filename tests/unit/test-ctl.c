@@ -13,6 +13,7 @@
 #include "ctl/json.h"
 #include "ctl/reply.h"
 #include "ctl/table.h"
+#include "holds.h"
 
 #include <locale.h>
 #include <stdio.h>
@@ -20,14 +21,6 @@
 #include <string.h>
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
-
-static void
-assert_holds(const struct buf *b, const char *expected)
-{
-	assert_int_equal(buf_len(b), strlen(expected));
-	if (*expected)
-		assert_memory_equal(buf_head(b), expected, strlen(expected));
-}
 
 /* --- numbers --- */
 
