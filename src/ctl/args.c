@@ -41,7 +41,7 @@ verb_synopsis(const struct verb *verb)
 	if (verb->before && words_first)
 		buf_putf(&b, " %s", verb->before);
 	for (int i = 0; i < OPT_MAX; i++)
-		if (verb->options & 1U << i && i != OPT_JSON)
+		if (verb->options & UINT64_C(1) << i && i != OPT_JSON)
 			put_option(&b, &options[i]);
 	if (verb->options & OPT(JSON))
 		put_option(&b, &options[OPT_JSON]);
@@ -102,7 +102,7 @@ bad_verb(const char *name)
 	return args_usage(NULL, "there is no verb \"%s\"", name);
 }
 
-static unsigned
+static uint64_t
 allowed(const struct verb *verb)
 {
 	/* in front of the verb: those that any verb may take */
@@ -116,7 +116,7 @@ bad_option(const struct verb *verb, const char *word)
 	unsigned best = NEAR + 1;
 
 	for (int i = 0; i < OPT_MAX && strlen(name) > 1; i++)
-		if (allowed(verb) & 1U << i && is_nearer(name, options[i].name, &best))
+		if (allowed(verb) & UINT64_C(1) << i && is_nearer(name, options[i].name, &best))
 			nearest = options[i].name;
 	if (nearest)
 		return args_usage(verb, "there is no option %s; did you mean --%s?", word, nearest);
@@ -128,7 +128,7 @@ bad_option(const struct verb *verb, const char *word)
 /* The option that word names; *ret_value: the value that is part of the word,
  * or NULL. NULL: there is none. */
 static const struct option_row *
-find_option(const char *word, unsigned which, const char **ret_value)
+find_option(const char *word, uint64_t which, const char **ret_value)
 {
 	bool is_long = word[1] == '-';
 	const char *name = word + 1 + is_long;
@@ -136,7 +136,7 @@ find_option(const char *word, unsigned which, const char **ret_value)
 
 	for (int i = 0; i < OPT_MAX; i++) {
 		const struct option_row *o = &options[i];
-		if (!(which & 1U << i))
+		if (!(which & UINT64_C(1) << i))
 			continue;
 		if (is_long ? strncmp(name, o->name, len) != 0 || o->name[len] : *name != o->letter)
 			continue;
@@ -254,10 +254,10 @@ args_parse(int n, char **argv, struct args *args, const struct verb **ret_verb)
 }
 
 void
-args_add_options(const struct args *args, struct command *c, unsigned which)
+args_add_options(const struct args *args, struct command *c, uint64_t which)
 {
 	for (int i = 0; i < OPT_MAX; i++) {
-		if (!(which & 1U << i) || !args->values[i] || !options[i].wire)
+		if (!(which & UINT64_C(1) << i) || !args->values[i] || !options[i].wire)
 			continue;
 		command_add(c, options[i].wire);
 		command_add(c, args->values[i]);

@@ -31,7 +31,9 @@ enum opt {
 	OPT_MAX
 };
 
-#define OPT(name) (1U << OPT_##name)
+_Static_assert(OPT_MAX <= 64, "a set of options is an uint64_t");
+
+#define OPT(name) (UINT64_C(1) << OPT_##name)
 #define OPT_GLOBAL (OPT(SOCKET) | OPT(HELP) | OPT(VERSION))
 
 enum opt_kind { KIND_FLAG, KIND_WORD, KIND_DURATION, KIND_NUMBER };
@@ -61,7 +63,7 @@ struct verb {
 	const char *after;   /* words behind them; NULL: none */
 	const char *summary; /* one line */
 	const char *more;    /* further lines of help, or NULL */
-	unsigned options;    /* OPT() of each that it takes, beside OPT_GLOBAL */
+	uint64_t options;    /* OPT() of each that it takes, beside OPT_GLOBAL */
 	int min, max;	     /* words; max -1: any number */
 	int payload_at;	     /* options end at this word; 0: nowhere */
 	int (*run)(struct ctl *ctl, const struct args *args);
@@ -80,7 +82,7 @@ int args_parse(int n, char **argv, struct args *args, const struct verb **ret_ve
 int args_usage(const struct verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Add the options that were given and that the protocol knows, as name, value. */
-void args_add_options(const struct args *args, struct command *c, unsigned which);
+void args_add_options(const struct args *args, struct command *c, uint64_t which);
 
 /* "preforkctl run POOL [--timeout D] …", malloc'ed. */
 char *verb_synopsis(const struct verb *verb);

@@ -17,10 +17,10 @@ print_option(const struct option_row *o)
 }
 
 static void
-print_options(unsigned which)
+print_options(uint64_t which)
 {
 	for (int i = 0; i < OPT_MAX; i++)
-		if (which & 1U << i)
+		if (which & UINT64_C(1) << i)
 			print_option(&options[i]);
 }
 
