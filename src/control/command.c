@@ -60,6 +60,31 @@ const char *command_class_name(enum command_class class)
 	return names[class];
 }
 
+/* ---- how to say it ---- */
+
+static const struct {
+	const char *keyword, *word; /* before each of its kind */
+	const char *open, *close;   /* around what may be left out */
+} synopsis_marks[] = {
+	[SYNOPSIS_TEXT] = {"", "", "[", "]"},
+	[SYNOPSIS_MDOC] = {"Ic ", "Ar ", "Oo ", " Oc"},
+};
+
+void
+command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_form form)
+{
+	const char *keyword = synopsis_marks[form].keyword;
+
+	buf_putf(b, "%s%s", keyword, row->name);
+	for (const struct command_arg *a = row->args; a->name; a++) {
+		buf_putf(b, " %s", a->optional ? synopsis_marks[form].open : "");
+		if (a->token)
+			buf_putf(b, "%s%s ", keyword, a->token);
+		buf_putf(b, "%s%s%s%s", synopsis_marks[form].word, a->name,
+			 a->multiple ? " ..." : "", a->optional ? synopsis_marks[form].close : "");
+	}
+}
+
 /* ---- what is wrong with a command, before it is begun ---- */
 
 static void
@@ -77,12 +102,9 @@ put_usage(struct buf *out, const struct command *row)
 {
 	struct buf usage = {0};
 
-	for (const struct command_arg *a = row->args; a->name; a++)
-		buf_putf(&usage, a->optional ? " [%s%s%s%s]" : " %s%s%s%s",
-			 a->token ? a->token : "", a->token ? " " : "", a->name,
-			 a->multiple ? " ..." : "");
-	resp_put_errorf(out, "ERR", "wrong number of arguments for '%s': %s%.*s", row->name,
-			row->name, (int)buf_len(&usage), usage.data ? buf_head(&usage) : "");
+	command_put_synopsis(&usage, row, SYNOPSIS_TEXT);
+	resp_put_errorf(out, "ERR", "wrong number of arguments for '%s': %.*s", row->name,
+			(int)buf_len(&usage), buf_failed(&usage) ? "" : buf_head(&usage));
 	buf_free(&usage);
 }
 

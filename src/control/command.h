@@ -56,6 +56,10 @@ const struct command *command_find(const char *name, size_t len);
 const struct command *command_at(size_t i);
 const char *command_class_name(enum command_class class);
 
+/* How to say a command: its name and what it takes, as text or as a manual's mdoc. */
+enum synopsis_form { SYNOPSIS_TEXT, SYNOPSIS_MDOC };
+void command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_form form);
+
 /* The pool of that name; NULL, and -NOPOOL in r->out. */
 struct pool *request_pool(struct request *r, const struct resp_slice *name);
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * list-commands - the command tables as an mdoc list, for preforkd-control(7).
+ *
+ * Floor 5. Run by the build and not installed.
+ */
+#include "control/command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int
+main(void)
+{
+	const struct command *row;
+	struct buf b = {0};
+
+	buf_puts(&b, ".Bl -tag -width Ds -compact\n");
+	for (size_t i = 0; (row = command_at(i)); i++) {
+		buf_puts(&b, ".It ");
+		command_put_synopsis(&b, row, SYNOPSIS_MDOC);
+		buf_putf(&b, "\n%s\n.Pq Cm %s\n", row->summary, command_class_name(row->class));
+	}
+	buf_puts(&b, ".El\n");
+	if (buf_failed(&b) || fwrite(buf_head(&b), buf_len(&b), 1, stdout) != 1 || fflush(stdout)) {
+		perror("list-commands");
+		return EXIT_FAILURE;
+	}
+	buf_free(&b);
+	return EXIT_SUCCESS;
+}
