@@ -2,7 +2,6 @@
 /* Commands about the daemon itself: STATUS, INFO, CONFIG, DRAIN, SHUTDOWN. */
 #include "config.h"
 
-#include "base/log.h"
 #include "base/parse.h"
 #include "control/command.h"
 
@@ -213,17 +212,8 @@ cmd_config(struct request *r)
 /* ---- DRAIN, SHUTDOWN ---- */
 
 static void
-log_admin(const struct request *r, const char *what)
-{
-	/* The one client of a private daemon ends it as a matter of course. */
-	log_msg(r->client->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d", what,
-		r->client->uid, (int)r->client->pid);
-}
-
-static void
 cmd_drain(struct request *r)
 {
-	log_admin(r, "DRAIN");
 	r->server->ops->drain(r->server->ctx);
 	resp_put_simple(r->out, "OK");
 }
@@ -237,7 +227,6 @@ cmd_shutdown(struct request *r)
 		resp_put_errorf(r->out, "ERR", "SHUTDOWN takes NOW, or nothing");
 		return;
 	}
-	log_admin(r, now ? "SHUTDOWN NOW" : "SHUTDOWN");
 	r->server->ops->stop(r->server->ctx, now);
 	resp_put_simple(r->out, "OK");
 }

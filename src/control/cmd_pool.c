@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about pools and their workers: POOLS, POOL, WORKERS, PAUSE, RESUME. */
-#include "base/log.h"
 #include "control/command.h"
 #include "io/procfs.h"
 #include "pool/worker.h"
@@ -194,13 +193,9 @@ static void
 set_pause(struct request *r, bool pause)
 {
 	struct pool *p = request_pool(r, &r->argv[1]);
-	struct log_about about;
 
 	if (!p)
 		return;
-	about = (struct log_about){.pool = p->conf->name};
-	log_about(&about, LOG_NOTICE, "%s by uid %u, pid %d", pause ? "paused" : "resumed",
-		  r->client->uid, (int)r->client->pid);
 	pool_pause(p, pause);
 	resp_put_simple(r->out, "OK");
 }

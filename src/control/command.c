@@ -129,10 +129,22 @@ arity_fits(const struct command *row, size_t argc)
 }
 
 static void
-put_no_permission(struct buf *out, const struct client *c, const struct command *row)
+refuse(struct request *r)
 {
-	resp_put_errorf(out, "NOPERM", "%s needs the right '%s', which uid %u does not have",
-			row->name, command_class_name(row->class), c->uid);
+	if (r->row->class == CLASS_ADMIN)
+		audit_refused(r->client, r->argv, r->argc);
+	resp_put_errorf(r->out, "NOPERM", "%s needs the right '%s', which uid %u does not have",
+			r->row->name, command_class_name(r->row->class), r->client->uid);
+}
+
+static void
+carry_out(struct request *r)
+{
+	size_t reply_at = buf_len(r->out);
+
+	r->row->handle(r);
+	if (r->row->class == CLASS_ADMIN)
+		audit_done(r, reply_at);
 }
 
 void
@@ -154,9 +166,9 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 	else if (!arity_fits(row, argc))
 		put_usage(r.out, row);
 	else if (!access_allows(c, row->class))
-		put_no_permission(r.out, c, row);
+		refuse(&r);
 	else
-		row->handle(&r);
+		carry_out(&r);
 }
 
 /* Before a long argument is buffered: is it for somebody who may, and for a pool
@@ -168,6 +180,8 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 	uint64_t limit = ARGUMENT_MAX;
 	const struct pool *p;
 
+	if (row && row->class == CLASS_ADMIN && !access_allows(c, row->class))
+		audit_refused(c, argv, argc);
 	if (row && !access_allows(c, row->class))
 		return mem_printf("NOPERM %s needs the right '%s', which uid %u does not have",
 				  row->name, command_class_name(row->class), c->uid);

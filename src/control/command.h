@@ -69,6 +69,11 @@ bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
 bool access_allows(const struct client *c, enum command_class class);
 bool access_owns(const struct client *c, const struct job *j);
 
+/* ---- audit.c: admin commands in the log ---- */
+/* It was carried out; its reply, or the beginning of it, is what r->out has from reply_at on. */
+void audit_done(const struct request *r, size_t reply_at);
+void audit_refused(struct client *c, const struct resp_slice *argv, size_t argc);
+
 /* ---- option.c: option name and value pairs ---- */
 
 enum option {

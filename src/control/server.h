@@ -21,6 +21,13 @@ struct server_ops {
 	void (*orphaned)(void *ctx);	 /* the one client of a private daemon is gone */
 };
 
+/* Refused admin commands that were logged lately. */
+struct audit {
+	mono_t since;
+	unsigned count;
+	uint64_t unsaid; /* and those that were not */
+};
+
 struct server {
 	struct loop *loop;
 	struct pools *pools;
@@ -34,6 +41,7 @@ struct server {
 	uint64_t max_clients; /* control.max_clients, or what the limit of open files has room for */
 	uint64_t client_count, next_client_id, connections;
 	mono_t started;
+	struct audit audit;
 	bool own_uid_is_admin;
 };
 

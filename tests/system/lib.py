@@ -237,10 +237,11 @@ def mapping(value):
 class Client:
     """A raw connection to a control socket."""
 
-    def __init__(self, path, proto=2, timeout=None):
-        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, path, proto=2, timeout=None, connected=None):
+        self.s = connected or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.s.settimeout(timeout or DEADLINE)
-        self.s.connect(str(path))
+        if connected is None:
+            self.s.connect(str(path))
         self.buf = bytearray()
         self.at = 0
         if proto != 2:
@@ -344,6 +345,31 @@ class Client:
     def quiet(self):
         """Has the daemon sent nothing (so far)?"""
         return self.at == len(self.buf) and not select.select([self.s], [], [], 0)[0]
+
+
+def connect_as(path, uid, gid=None, groups=()):
+    """A socket that another user has connected: whose it is the kernel notes then."""
+    mine, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            gid = uid if gid is None else gid
+            os.setgroups(list(groups))
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                s.connect(str(path))
+                socket.send_fds(theirs, [b"x"], [s.fileno()])
+            status = 0
+        finally:
+            os._exit(status)
+    with mine:
+        theirs.close()
+        fds = socket.recv_fds(mine, 1, 1)[1]
+    os.waitpid(pid, 0)
+    assert fds, "uid %d cannot connect" % uid
+    return socket.socket(fileno=fds[0])
 
 
 # ---- the daemon ----------------------------------------------------------
@@ -558,6 +584,12 @@ class Daemon:
 
     def client(self, proto=2, timeout=None):
         client = Client(self.socket, proto, timeout)
+        self.clients.append(client)
+        return client
+
+    def client_as(self, uid, gid=None, groups=(), proto=2):
+        """A client of another user, for tests that run as root."""
+        client = Client(None, proto, connected=connect_as(self.socket, uid, gid, groups))
         self.clients.append(client)
         return client
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Clients that are slow, silent, half-closed or gone, and jobs of theirs."""
-import os
 import socket
 import struct
 
@@ -201,47 +200,12 @@ def test_passed_descriptors_are_not_kept(start):
 # ---- whose job it is -----------------------------------------------------------------
 
 
-class AsUser:
-    """A client with another uid: a child that relays commands to the socket."""
-
-    def __init__(self, path, uid):
-        mine, theirs = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                mine.close()
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-                with Client(path) as c:
-                    while data := theirs.recv(65536):
-                        c.s.sendall(data)
-                        theirs.sendall(c.s.recv(1 << 16))
-                status = 0
-            finally:
-                os._exit(status)
-        theirs.close()
-        self.c = Client.__new__(Client)
-        self.c.s, self.c.buf, self.c.at = mine, bytearray(), 0
-        mine.settimeout(lib.DEADLINE)
-        self.cmd = self.c.cmd
-
-    def close(self):
-        self.c.s.shutdown(socket.SHUT_RDWR)  # a child made later has it open, too
-        self.c.s.close()
-        os.waitpid(self.pid, 0)
-
-
 @pytest.fixture
 def users(start):
     if not lib.ROOT:
         pytest.skip("needs root: acts as other users")
     d = start(pool("p"), control={"mode": "0666"})
-    a, b = AsUser(d.socket, 4001), AsUser(d.socket, 4002)
-    yield d, a, b
-    a.close()
-    b.close()
+    return d, d.client_as(4001), d.client_as(4002)
 
 
 def test_jobs_have_an_owner(users):
