@@ -51,6 +51,32 @@ slot_next(enum slot_state s, enum slot_event e)
 	return (enum slot_state)(to - 1);
 }
 
+enum slot_phase
+slot_phase(enum slot_state s)
+{
+	static const enum slot_phase phases[SLOT_STATES] = {
+		[SLOT_DOWN] = PHASE_DOWN,	  [SLOT_SPAWNED] = PHASE_STARTING,
+		[SLOT_STARTING] = PHASE_STARTING, [SLOT_UP] = PHASE_UP,
+		[SLOT_CLOSING] = PHASE_STOPPING,  [SLOT_TERM] = PHASE_STOPPING,
+		[SLOT_KILL] = PHASE_STOPPING,
+	};
+
+	return phases[s];
+}
+
+const char *
+slot_phase_name(enum slot_phase p)
+{
+	static const char *const names[] = {
+		[PHASE_DOWN] = "down",
+		[PHASE_STARTING] = "starting",
+		[PHASE_UP] = "up",
+		[PHASE_STOPPING] = "stopping",
+	};
+
+	return names[p];
+}
+
 const char *
 slot_state_name(enum slot_state s, bool busy)
 {

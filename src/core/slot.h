@@ -40,6 +40,11 @@ enum slot_event {
  * aborts. Late news (READY of a worker that is being stopped) keeps the state. */
 enum slot_state slot_next(enum slot_state s, enum slot_event e);
 
+/* What the states are to somebody outside who does not ask how it comes. */
+enum slot_phase { PHASE_DOWN, PHASE_STARTING, PHASE_UP, PHASE_STOPPING };
+enum slot_phase slot_phase(enum slot_state s);
+const char *slot_phase_name(enum slot_phase p); /* "down", "starting", "up", "stopping" */
+
 /* The word that WORKERS shows. */
 const char *slot_state_name(enum slot_state s, bool busy);
 

@@ -292,11 +292,26 @@ on_answer(struct worker *w, const struct codec_event *ev)
 		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }
 
+/* What it says of a job that goes on: of an in-order worker its oldest. A job that
+ * is decided otherwise has no more news. */
 static void
-on_stray(struct worker *w, const struct codec_event *ev)
+on_news(struct worker *w, const struct codec_event *ev)
 {
-	if (in_order(w) ? !w->count : flight_find(w, ev->id) >= w->count)
+	const struct pools *ps = w->pool->pools;
+	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
+	const struct job *j;
+
+	if (i >= w->count) {
 		worker_break(w, mem_strdup("sent news of a job that it does not have"));
+		return;
+	}
+	j = worker_job(w, i);
+	if (!j || j->decided || !ps->ops)
+		return;
+	if (ev->verb == VERB_OUT)
+		ps->ops->on_out(ps->ops_ctx, j, ev->text, ev->len);
+	else
+		ps->ops->on_progress(ps->ops_ctx, j, ev->done, ev->total, ev->text, ev->len);
 }
 
 static void
@@ -310,7 +325,7 @@ on_event(struct worker *w, const struct codec_event *ev)
 		return;
 	case VERB_OUT:
 	case VERB_PROGRESS:
-		on_stray(w, ev);
+		on_news(w, ev);
 		return;
 	case VERB_LOG:
 		worker_log(w, ev);

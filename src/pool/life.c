@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "pool/pump.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -75,6 +76,7 @@ requeue(struct pool *p, struct job *j)
 	j->run->started = MONO_NEVER;
 	job_move(j, JOB_QUEUED, REASON_NONE);
 	queue_push_front(&p->queue, j);
+	tell_job(j);
 }
 
 static void
@@ -202,6 +204,25 @@ log_death(const struct worker *w, const char *how, bool expected)
 		  (unsigned long long)w->answers, w->answers == 1 ? "" : "s");
 }
 
+/* In words that anybody may hear: not what the worker wrote, which is for the log
+ * and the job's owner. */
+static void
+tell_death(const struct worker *w)
+{
+	char how[128];
+	size_t n;
+
+	proc_describe(w->proc.status, how, sizeof(how) / 2);
+	n = strlen(how);
+	if (w->broken)
+		snprintf(how + n, sizeof(how) - n, "; broke the protocol");
+	else if (w->blame)
+		snprintf(how + n, sizeof(how) - n, "; was not ready in time");
+	else if (w->ended_early)
+		snprintf(how + n, sizeof(how) - n, "; closed its channel");
+	tell_worker(w, PHASE_DOWN, how);
+}
+
 static void
 life_dead(struct worker *w, mono_t now)
 {
@@ -223,6 +244,7 @@ life_dead(struct worker *w, mono_t now)
 	else
 		life_failed_start(p, w, start_error(w, how), now);
 	free(how);
+	tell_death(w);
 	worker_bury(w);
 }
 

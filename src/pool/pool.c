@@ -206,6 +206,7 @@ pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job *
 	job_move(j, JOB_QUEUED, REASON_NONE);
 	queue_push(&p->queue, j);
 	pool_wake(p);
+	tell_job(j);
 	*ret_job = j;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "core/conf.h"
 #include "core/job.h"
 #include "core/queue.h"
+#include "core/slot.h"
 #include "core/stats.h"
 #include "core/throttle.h"
 #include "io/loop.h"
@@ -67,6 +68,24 @@ enum pools_mode {
 	POOLS_STOPPING, /* workers are being ended */
 };
 
+/* News for whoever listens. An up-call records what it wants and changes nothing
+ * here; texts are the caller's. Without a listener nothing is done for it. */
+struct pools_ops {
+	/* Its state has changed; when it is over this comes before its waiters are told. */
+	void (*on_job)(void *ctx, const struct job *j);
+	/* Its worker said OUT, or PROGRESS. */
+	void (*on_out)(void *ctx, const struct job *j, const char *text, size_t len);
+	void (*on_progress)(void *ctx, const struct job *j, uint64_t done, uint64_t total,
+			    const char *text, size_t len);
+	/* Something of it may have changed: once a pump. event: a word for what is over,
+	 * or NULL. */
+	void (*on_pool)(void *ctx, const struct pool *p, const char *event);
+	/* One of its processes has come to that phase. how: of PHASE_DOWN, how it went,
+	 * without a word of what the worker wrote; else NULL. */
+	void (*on_worker)(void *ctx, const struct worker *w, enum slot_phase phase,
+			  const char *how);
+};
+
 struct pools {
 	struct loop *loop;
 	const struct conf *conf;
@@ -75,6 +94,8 @@ struct pools {
 	char **base_environment; /* what every worker gets of ours */
 	struct pool *v;
 	size_t count;
+	const struct pools_ops *ops; /* NULL: nobody listens */
+	void *ops_ctx;
 	enum pools_mode mode;
 	bool fast; /* stopping without a grace for running jobs */
 	struct list woken;
@@ -92,6 +113,9 @@ struct pools {
 struct pools *pools_new(struct loop *l, const struct conf *conf, const char *loader,
 			uint64_t soft_nofile, char **environ_);
 void pools_free(struct pools *ps); /* workers are killed and reaped first */
+
+/* Tell ops of everything from now on; NULL: no more. ops outlives that. */
+void pools_listen(struct pools *ps, const struct pools_ops *ops, void *ctx);
 
 /* One turn: pump every pool that was woken, then send what workers are to get. */
 void pools_turn(struct pools *ps, mono_t now);
@@ -181,6 +205,22 @@ job_pool(const struct job *j)
 }
 
 /* ---- inside this floor ---- */
+static inline void
+tell_job(const struct job *j)
+{
+	const struct pools *ps = job_pool(j)->pools;
+
+	if (ps->ops)
+		ps->ops->on_job(ps->ops_ctx, j);
+}
+
+static inline void
+tell_pool(const struct pool *p, const char *event)
+{
+	if (p->pools->ops)
+		p->pools->ops->on_pool(p->pools->ops_ctx, p, event);
+}
+
 void pool_pump(struct pool *p, mono_t now);
 void settle_on_job_due(struct timer *t, mono_t now);
 

@@ -93,6 +93,13 @@ pools_flush(struct pools *ps)
 }
 
 void
+pools_listen(struct pools *ps, const struct pools_ops *ops, void *ctx)
+{
+	ps->ops = ops;
+	ps->ops_ctx = ctx;
+}
+
+void
 pools_turn(struct pools *ps, mono_t now)
 {
 	struct list *l;

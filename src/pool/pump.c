@@ -83,6 +83,7 @@ dispatch(struct pool *p, mono_t now)
 		p->running_bytes += j->payload_len;
 		histogram_add(&p->stats.wait, mono_since(now, j->queued), now);
 		worker_give(w, j, now);
+		tell_job(j);
 	}
 }
 
@@ -98,8 +99,10 @@ fill_slot(struct pool *p, struct worker *w, mono_t now)
 		return false;
 	w->spawned = now;
 	r = worker_spawn(w, now);
-	if (r < 0)
+	if (r < 0) {
 		life_failed_start(p, w, mem_printf("cannot be spawned: %s", strerror(-r)), now);
+		tell_worker(w, PHASE_DOWN, p->last_error);
+	}
 	return r == 0;
 }
 
@@ -232,4 +235,5 @@ pool_pump(struct pool *p, mono_t now)
 	dispatch(p, now);
 	check_down(p);
 	settle_jobs(p, now);
+	tell_pool(p, NULL);
 }

@@ -116,6 +116,7 @@ finish(struct pool *p, struct job *j, mono_t now)
 	j->decided = false;
 	job_move(j, (enum job_state)j->verdict, (enum job_reason)j->reason);
 	count_end(p, j, now);
+	tell_job(j);
 	tell_waiters(j);
 	if (j->attached)
 		pool_forget(j);

@@ -106,6 +106,9 @@ worker_event(struct worker *w, enum slot_event e)
 	w->state = slot_next(was, e);
 	w->pool->up += (w->state == SLOT_UP) - (was == SLOT_UP);
 	worker_shelve(w);
+	/* Of its end whoever buries it knows more. */
+	if (slot_phase(w->state) != slot_phase(was) && w->state != SLOT_DOWN)
+		tell_worker(w, slot_phase(w->state), NULL);
 }
 
 void

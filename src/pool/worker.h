@@ -140,6 +140,16 @@ void worker_bury(struct worker *w);
 /* State and load have changed: put it where dispatch finds it, or nowhere. */
 void worker_shelve(struct worker *w);
 
+/* Tell those who listen. */
+static inline void
+tell_worker(const struct worker *w, enum slot_phase phase, const char *how)
+{
+	const struct pools *ps = w->pool->pools;
+
+	if (ps->ops)
+		ps->ops->on_worker(ps->ops_ctx, w, phase, how);
+}
+
 void worker_note(struct worker *w); /* there is news for the pump */
 
 /* Who it is, for a log line, with the job that it is at where that is certain. */

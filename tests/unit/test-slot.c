@@ -89,6 +89,8 @@ test_names(void **state)
 		assert_string_equal(idle, names[s][0]);
 		assert_string_equal(busy, names[s][1]);
 		assert_int_equal(slot_is_stopping((enum slot_state)s), !strcmp(idle, "stopping"));
+		assert_string_equal(slot_phase_name(slot_phase((enum slot_state)s)),
+				    s == SLOT_UP ? "up" : idle);
 	}
 }
 
