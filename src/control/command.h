@@ -2,9 +2,8 @@
 /*
  * command - the table of commands, and the way of a command through it.
  *
- * Floor 5. Each family of commands has its rows (cmd_job.c, cmd_pool.c,
- * cmd_admin.c, cmd_connection.c); dispatch, arity, access, COMMAND and its DOCS
- * all come from them. A handler either puts one reply into r->out, or owes it by
+ * Floor 5. Each family of commands has its rows, at the end of its cmd_*.c;
+ * dispatch, arity, access, COMMAND and its DOCS all come from them. A handler either puts one reply into r->out, or owes it by
  * client_await(). It may set client->closing; it frees nothing.
  */
 #pragma once
@@ -40,8 +39,8 @@ struct command {
 };
 
 /* A family's rows, ended by one without a name. */
-extern const struct command connection_commands[], job_commands[], pool_commands[],
-	admin_commands[];
+extern const struct command connection_commands[], client_commands[], command_commands[],
+	job_commands[], pool_commands[], admin_commands[];
 
 /* Carry out one command. */
 void command_execute(struct client *c, const struct resp_slice *argv, size_t argc);
@@ -62,6 +61,10 @@ void command_put_synopsis(struct buf *b, const struct command *row, enum synopsi
 
 /* The pool of that name; NULL, and -NOPOOL in r->out. */
 struct pool *request_pool(struct request *r, const struct resp_slice *name);
+
+/* A client's name for itself, into dst. False: the error is in r->out. */
+bool request_set_name(struct request *r, const struct resp_slice *value,
+		      char dst[CLIENT_NAME_MAX + 1]);
 
 bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
 

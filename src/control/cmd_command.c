@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* COMMAND: the table of commands, as clients ask for it. */
+#include "control/command.h"
+
+#include <ctype.h>
+
+static void
+put_lower(struct buf *b, const char *name)
+{
+	char lower[32];
+	size_t n = 0;
+
+	for (; n < sizeof(lower) && name[n]; n++)
+		lower[n] = (char)tolower((unsigned char)name[n]);
+	resp_put_bulk(b, lower, n);
+}
+
+/* Name, arity, flags, first key, last key, step: the six that all clients know. */
+static void
+put_command(struct buf *b, enum resp_proto proto, const struct command *row)
+{
+	resp_put_array(b, 6);
+	put_lower(b, row->name);
+	resp_put_int(b, row->arity);
+	resp_put_set(b, proto, 1);
+	resp_put_simple(b, row->class == CLASS_ADMIN ? "admin" : "fast");
+	for (int i = 0; i < 3; i++)
+		resp_put_int(b, 0);
+}
+
+/* redis-cli makes its hints of these; it wants the keys as bulk strings and the
+ * flags as simple ones. */
+static void
+put_doc_arg(struct buf *b, enum resp_proto proto, const struct command_arg *a)
+{
+	int flags = a->optional + a->multiple;
+
+	resp_put_map(b, proto, 2 + (a->token != NULL) + (flags > 0));
+	resp_put_str(b, "name");
+	resp_put_str(b, a->name);
+	resp_put_str(b, "type");
+	resp_put_str(b, "string");
+	if (a->token) {
+		resp_put_str(b, "token");
+		resp_put_str(b, a->token);
+	}
+	if (!flags)
+		return;
+	resp_put_str(b, "flags");
+	resp_put_array(b, (size_t)flags);
+	if (a->optional)
+		resp_put_simple(b, "optional");
+	if (a->multiple)
+		resp_put_simple(b, "multiple");
+}
+
+static void
+put_doc(struct buf *b, enum resp_proto proto, const struct command *row)
+{
+	size_t n = 0;
+
+	while (row->args[n].name)
+		n++;
+	put_lower(b, row->name);
+	resp_put_map(b, proto, 3 + (n > 0));
+	resp_put_str(b, "summary");
+	resp_put_str(b, row->summary);
+	resp_put_str(b, "since");
+	resp_put_str(b, "0.1");
+	resp_put_str(b, "group");
+	resp_put_str(b, command_class_name(row->class));
+	if (!n)
+		return;
+	resp_put_str(b, "arguments");
+	resp_put_array(b, n);
+	for (size_t i = 0; i < n; i++)
+		put_doc_arg(b, proto, &row->args[i]);
+}
+
+static size_t
+command_count(void)
+{
+	size_t n = 0;
+
+	while (command_at(n))
+		n++;
+	return n;
+}
+
+static void
+command_docs(struct request *r)
+{
+	enum resp_proto proto = r->client->proto;
+	const struct command *row;
+	size_t n = 0;
+
+	if (r->argc == 2) {
+		resp_put_map(r->out, proto, command_count());
+		for (size_t i = 0; (row = command_at(i)); i++)
+			put_doc(r->out, proto, row);
+		return;
+	}
+	for (size_t i = 2; i < r->argc; i++)
+		n += command_find(r->argv[i].data, r->argv[i].len) != NULL;
+	resp_put_map(r->out, proto, n);
+	for (size_t i = 2; i < r->argc; i++)
+		if ((row = command_find(r->argv[i].data, r->argv[i].len)))
+			put_doc(r->out, proto, row);
+}
+
+static void
+put_all_commands(struct request *r)
+{
+	const struct command *row;
+
+	resp_put_array(r->out, command_count());
+	for (size_t i = 0; (row = command_at(i)); i++)
+		put_command(r->out, r->client->proto, row);
+}
+
+static void
+command_info(struct request *r)
+{
+	if (r->argc == 2) {
+		put_all_commands(r);
+		return;
+	}
+	resp_put_array(r->out, r->argc - 2);
+	for (size_t i = 2; i < r->argc; i++) {
+		const struct command *row = command_find(r->argv[i].data, r->argv[i].len);
+
+		if (row)
+			put_command(r->out, r->client->proto, row);
+		else
+			resp_put_null(r->out, r->client->proto);
+	}
+}
+
+static void
+cmd_command(struct request *r)
+{
+	if (r->argc == 1)
+		put_all_commands(r);
+	else if (slice_is(&r->argv[1], "COUNT") && r->argc == 2)
+		resp_put_int(r->out, (int64_t)command_count());
+	else if (slice_is(&r->argv[1], "DOCS"))
+		command_docs(r);
+	else if (slice_is(&r->argv[1], "INFO"))
+		command_info(r);
+	else
+		resp_put_errorf(r->out, "ERR", "unknown subcommand: COMMAND COUNT, DOCS or INFO");
+}
+
+const struct command command_commands[] = {
+	{.name = "COMMAND",
+	 .arity = -1,
+	 .class = CLASS_CONNECTION,
+	 .summary = "The commands there are: COMMAND COUNT, DOCS or INFO",
+	 .handle = cmd_command,
+	 .args = {{.name = "subcommand", .optional = true},
+		  {.name = "command", .optional = true, .multiple = true}}},
+	{.name = NULL},
+};
