@@ -38,12 +38,23 @@ _Static_assert(OPT_MAX <= 64, "a set of options is an uint64_t");
 
 enum opt_kind { KIND_FLAG, KIND_WORD, KIND_DURATION, KIND_NUMBER };
 
+/* What a shell can propose for a word. */
+enum complete {
+	COMPLETE_NOTHING,
+	COMPLETE_POOL,
+	COMPLETE_JOB,
+	COMPLETE_VERB,
+	COMPLETE_FILE,
+};
+
 struct option_row {
 	const char *name; /* without the dashes */
 	char letter;	  /* 0: none */
 	enum opt_kind kind;
 	const char *value;   /* what the value is called; NULL for a flag */
 	const char *wire;    /* the option of the control protocol that it is sent as, or NULL */
+	const char *choices; /* the values there are, with spaces between, or NULL */
+	enum complete complete;
 	const char *summary; /* for help */
 };
 
@@ -57,15 +68,21 @@ struct args {
 	int command; /* words[] from here on stood behind "--"; -1: there was none */
 };
 
+enum verb_group { GROUP_JOBS, GROUP_LOOK, GROUP_POOLS, GROUP_DAEMON, GROUP_MAX };
+
+extern const char *const verb_groups[GROUP_MAX]; /* their titles in help */
+
 struct verb {
 	const char *name;
-	const char *before;  /* words before the options, for usage; NULL: none */
-	const char *after;   /* words behind them; NULL: none */
-	const char *summary; /* one line */
-	const char *more;    /* further lines of help, or NULL */
-	uint64_t options;    /* OPT() of each that it takes, beside OPT_GLOBAL */
-	int min, max;	     /* words; max -1: any number */
-	int payload_at;	     /* options end at this word; 0: nowhere */
+	enum verb_group group;
+	const char *before;	/* words before the options, for usage; NULL: none */
+	const char *after;	/* words behind them; NULL: none */
+	const char *summary;	/* one line */
+	const char *more;	/* further lines of help, or NULL */
+	uint64_t options;	/* OPT() of each that it takes, beside OPT_GLOBAL */
+	int min, max;		/* words; max -1: any number */
+	int payload_at;		/* options end at this word; 0: nowhere */
+	enum complete words[2]; /* the first word, and those behind it */
 	int (*run)(struct ctl *ctl, const struct args *args);
 };
 

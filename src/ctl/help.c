@@ -24,14 +24,24 @@ print_options(uint64_t which)
 			print_option(&options[i]);
 }
 
+static void
+print_group(enum verb_group group)
+{
+	printf("%s:\n", verb_groups[group]);
+	for (const struct verb *v = verbs; v->name; v++)
+		if (v->group == group)
+			printf("  %-9s %s\n", v->name, v->summary);
+	puts("");
+}
+
 static int
 help_all(void)
 {
 	puts("usage: preforkctl [-s PATH] [--json] VERB ...\n\nRun jobs on the workers of preforkd, "
 	     "and look after it.\n");
-	for (const struct verb *v = verbs; v->name; v++)
-		printf("  %-9s %s\n", v->name, v->summary);
-	puts("");
+	for (int group = 0; group < GROUP_MAX; group++)
+		print_group((enum verb_group)group);
+	puts("Options of all verbs:");
 	print_options(OPT_GLOBAL | OPT(JSON));
 	puts("\nThe socket is that of -s, $PREFORKD_SOCKET, $XDG_RUNTIME_DIR/preforkd/control.sock\n"
 	     "if there is one, or /run/preforkd/control.sock. preforkctl help VERB says more.\n\n"

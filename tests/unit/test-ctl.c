@@ -404,6 +404,10 @@ test_verbs(void **state)
 		assert_non_null(v->summary);
 		assert_non_null(v->run);
 		assert_int_equal(strncmp(synopsis, "preforkctl ", 11), 0);
+		assert_true(v->group < GROUP_MAX);
+		assert_true(v->before || v->max == 0);
+		assert_true(v->max != 0 || v->words[0] == COMPLETE_NOTHING);
+		assert_true(v->max < 0 || v->max > 1 || v->words[1] == COMPLETE_NOTHING);
 		free(synopsis);
 	}
 	assert_null(verb_find("nothing"));
