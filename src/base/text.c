@@ -125,3 +125,88 @@ text_distance(const char *a, const char *b, unsigned limit)
 		best = min_unsigned(best, text_distance(a + 2, b + 2, limit - 1));
 	return best + 1;
 }
+
+/* Is c in the class that begins behind the [ at p? *ret_p is behind its ], or at the
+ * end where that is missing. */
+static bool
+class_has(const char **ret_p, const char *end, unsigned char c)
+{
+	const char *p = *ret_p;
+	bool negated = p < end && *p == '^', found = false;
+
+	for (p += negated; p < end && *p != ']'; p++) {
+		unsigned char from, to;
+
+		if (*p == '\\' && end - p >= 2)
+			p++;
+		else if (end - p >= 3 && p[1] == '-') {
+			from = (unsigned char)p[0];
+			to = (unsigned char)p[2];
+			found |= from <= to ? c >= from && c <= to : c >= to && c <= from;
+			p += 2;
+			continue;
+		}
+		found |= (unsigned char)*p == c;
+	}
+	*ret_p = p < end ? p + 1 : p;
+	return found != negated;
+}
+
+/* Does what is at p, which is no *, stand for c? *ret_p is behind it then. */
+static bool
+glob_one(const char **ret_p, const char *end, unsigned char c)
+{
+	const char *p = *ret_p;
+	bool matches = true;
+
+	if (*p == '[') {
+		p++;
+		matches = class_has(&p, end, c);
+	} else if (*p == '?') {
+		p++;
+	} else {
+		p += *p == '\\' && end - p >= 2;
+		matches = (unsigned char)*p++ == c;
+	}
+	*ret_p = p;
+	return matches;
+}
+
+/* Of several * only the last one is ever tried again: what those before it took need
+ * never be more. */
+bool
+text_glob(const char *pattern, size_t pattern_len, const char *s, size_t len)
+{
+	const char *p = pattern, *p_end = p + pattern_len, *s_end = s + len;
+	const char *star = NULL, *taken = NULL; /* behind the last *, and what it has taken */
+
+	while (s < s_end) {
+		const char *at = p;
+
+		if (p < p_end && *p == '*') {
+			star = ++p;
+			taken = s;
+		} else if (p < p_end && glob_one(&at, p_end, (unsigned char)*s)) {
+			p = at;
+			s++;
+		} else if (star) {
+			p = star;
+			s = ++taken;
+		} else {
+			return false;
+		}
+	}
+	while (p < p_end && *p == '*')
+		p++;
+	return p == p_end;
+}
+
+size_t
+text_glob_prefix(const char *pattern, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && !memchr("*?[\\", pattern[n], 4))
+		n++;
+	return n;
+}

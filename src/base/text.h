@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Copy src to dst (cap bytes, cap >= 8, always NUL-terminated): C0, DEL and C1
@@ -17,3 +18,11 @@ char *text_escape(char *dst, size_t cap, const char *src, size_t len);
 /* How far a and b are apart (insertions, deletions, substitutions, swaps), or
  * limit + 1 when it is more than limit. For "did you mean" hints. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);
+
+/* Does all of s match the pattern, by the rules of Redis: * any bytes, ? one byte,
+ * [a-z] one of them, [^a-z] none of them, \ before a byte takes it as it is. Time
+ * is at most the product of the two lengths. */
+bool text_glob(const char *pattern, size_t pattern_len, const char *s, size_t len);
+
+/* How many bytes at the pattern's start stand for themselves, whatever follows. */
+size_t text_glob_prefix(const char *pattern, size_t len);

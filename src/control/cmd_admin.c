@@ -3,9 +3,10 @@
 #include "config.h"
 
 #include "base/parse.h"
+#include "base/text.h"
 #include "control/command.h"
 
-#include <fnmatch.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,11 +178,9 @@ config_matches(const struct request *r, const char *name)
 	for (size_t i = 2; i < r->argc; i++) {
 		const struct resp_slice *s = &r->argv[i];
 
-		if (s->len >= sizeof(pattern))
-			continue;
-		memcpy(pattern, s->data, s->len);
-		pattern[s->len] = 0;
-		if (!fnmatch(pattern, name, FNM_CASEFOLD))
+		for (size_t n = 0; n < s->len && n < sizeof(pattern); n++)
+			pattern[n] = (char)tolower((unsigned char)s->data[n]);
+		if (s->len <= sizeof(pattern) && text_glob(pattern, s->len, name, strlen(name)))
 			return true;
 	}
 	return false;

@@ -204,3 +204,9 @@ resp_put_set(struct buf *b, enum resp_proto proto, size_t n)
 {
 	put_head(b, proto == RESP3 ? '~' : '*', false, n);
 }
+
+void
+resp_put_push(struct buf *b, enum resp_proto proto, size_t n)
+{
+	put_head(b, proto == RESP3 ? '>' : '*', false, n);
+}

@@ -100,3 +100,5 @@ void resp_put_double(struct buf *b, enum resp_proto proto, double v);
 void resp_put_array(struct buf *b, size_t n);			   /* *n, elements follow */
 void resp_put_map(struct buf *b, enum resp_proto proto, size_t n); /* *2n or %n, pairs follow */
 void resp_put_set(struct buf *b, enum resp_proto proto, size_t n); /* *n or ~n */
+/* *n or >n: what was not asked for, between replies. */
+void resp_put_push(struct buf *b, enum resp_proto proto, size_t n);

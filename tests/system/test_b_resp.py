@@ -215,6 +215,7 @@ def test_info_and_config_get(d):
     save = c.cmd("CONFIG", "GET", "save")
     assert isinstance(save, list) and len(save) in (0, 2)
     assert isinstance(c.cmd("CONFIG", "GET", "appendonly"), list)
+    assert sorted(c.cmd("CONFIG", "GET", "Max*", "[t]imeout")[::2]) == [b"maxclients", b"timeout"]
     assert isinstance(c.cmd("CONFIG", "SET", "save", ""), Error)
 
 

@@ -38,6 +38,7 @@ put_containers(struct buf *b, enum resp_proto proto)
 	resp_put_array(b, 12);
 	resp_put_map(b, proto, 3);
 	resp_put_set(b, proto, 4);
+	resp_put_push(b, proto, 3);
 }
 
 static void
@@ -77,7 +78,7 @@ static const struct put_case {
 	 "$4\r\na\r\nb\r\n$0\r\n\r\n$4\r\ntext\r\n$-1\r\n$-1\r\n:1\r\n:0\r\n",
 	 "+OK\r\n:0\r\n:-7\r\n:9223372036854775807\r\n:-9223372036854775808\r\n"
 	 "$4\r\na\r\nb\r\n$0\r\n\r\n$4\r\ntext\r\n$-1\r\n_\r\n#t\r\n#f\r\n"},
-	{put_containers, "*0\r\n*12\r\n*6\r\n*4\r\n", "*0\r\n*12\r\n%3\r\n~4\r\n"},
+	{put_containers, "*0\r\n*12\r\n*6\r\n*4\r\n*3\r\n", "*0\r\n*12\r\n%3\r\n~4\r\n>3\r\n"},
 	{put_doubles,
 	 "$1\r\n0\r\n$1\r\n0\r\n$4\r\n1204\r\n$3\r\n3.1\r\n$4\r\n-0.5\r\n$1\r\n1\r\n$1\r\n0\r\n"
 	 "$3\r\n0.1\r\n$8\r\n2.000001\r\n$7\r\n1000000\r\n$3\r\ninf\r\n$4\r\n-inf\r\n$3\r\nnan\r\n"

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/text.h"
+#include "random.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,148 @@ test_distance(void **state)
 	}
 }
 
+/* As Redis' stringmatchlen() has it. */
+static void
+test_glob(void **state)
+{
+	static const struct {
+		const char *pattern, *s;
+		bool matches;
+	} cases[] = {
+		{"", "", true},
+		{"", "a", false},
+		{"a", "", false},
+		{"abc", "abc", true},
+		{"abc", "abd", false},
+		{"abc", "ab", false},
+		{"ab", "abc", false},
+		{"*", "", true},
+		{"*", "anything", true},
+		{"***", "", true},
+		{"job.*", "job.1", true},
+		{"job.*", "job.", true},
+		{"job.*", "jobs.1", false},
+		{"*.1", "job.1", true},
+		{"*.1", "job.1.1", true},
+		{"*.1", "job.12", false},
+		{"a*b*c", "abc", true},
+		{"a*b*c", "a-b-b-c", true},
+		{"a*b*c", "a-c-b", false},
+		{"?", "", false},
+		{"?", "a", true},
+		{"?", "ab", false},
+		{"*?", "", false},
+		{"?*?", "ab", true},
+		{"h?llo", "hallo", true},
+		{"[abc]", "b", true},
+		{"[abc]", "d", false},
+		{"[a-c]", "c", true},
+		{"[c-a]", "b", true},
+		{"[a-c]", "d", false},
+		{"[^a-c]", "d", true},
+		{"[^a-c]", "b", false},
+		{"[^]", "a", true},
+		{"[]", "a", false},
+		{"[]a]", "]", false},
+		{"[\\]]", "]", true},
+		{"[\\^a]", "^", true},
+		{"[a^]", "^", true},
+		{"[a-]", "_", true}, /* a range to the bracket, and then the end */
+		{"[!a]", "!", true}, /* negation is ^ alone */
+		{"[!a]", "b", false},
+		{"[a-\\]", "_", true}, /* to the backslash, which escapes nothing there */
+		{"[a", "a", true},     /* the end closes it */
+		{"[", "a", false},
+		{"x[a-c]*z", "xb--z", true},
+		{"*[0-9]", "abc7", true},
+		{"*[0-9]", "abcd", false},
+		{"\\*", "*", true},
+		{"\\*", "a", false},
+		{"a\\?b", "a?b", true},
+		{"\\[a]", "[a]", true},
+		{"a\\", "a\\", true}, /* the last one stands for itself */
+		{"a\\", "a", false},
+		{"\xff*", "\xff\x01", true},
+		{"[\x80-\xff]", "\xc3", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++)
+		if (text_glob(cases[i].pattern, strlen(cases[i].pattern), cases[i].s,
+			      strlen(cases[i].s)) != cases[i].matches)
+			fail_msg("'%s' and '%s'", cases[i].pattern, cases[i].s);
+}
+
+/* What takes a matcher that tries every star again longer than the universe has. */
+static void
+test_glob_is_not_exponential(void **state)
+{
+	char pattern[256], s[4096];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof pattern; i += 2)
+		memcpy(pattern + i, "*a", 2);
+	memset(s, 'a', sizeof s);
+	assert_true(text_glob(pattern, sizeof pattern, s, sizeof s));
+	s[sizeof s - 1] = 'b';
+	assert_false(text_glob(pattern, sizeof pattern, s, sizeof s));
+}
+
+/* The rules of * and ? as they are said. */
+static bool
+simple_glob(const char *p, size_t n, const char *s, size_t m)
+{
+	if (!n)
+		return !m;
+	if (*p == '*')
+		return simple_glob(p + 1, n - 1, s, m) || (m && simple_glob(p, n, s + 1, m - 1));
+	return m && (*p == '?' || *p == *s) && simple_glob(p + 1, n - 1, s + 1, m - 1);
+}
+
+/* The first half of the rounds against the simple one; both ends in blocks of their
+ * own size, so that a sanitizer sees a byte read outside. */
+static void
+test_glob_at_random(void **state)
+{
+	static const char letters[] = "ab*?[]^-\\";
+	uint64_t seed = 4;
+
+	(void)state;
+	for (int round = 0; round < 40000; round++) {
+		bool simple = round < 20000;
+		size_t n = (size_t)round % 9, m = (size_t)(round / 9) % 9;
+		char *pattern = malloc(n ? n : 1), *s = malloc(m ? m : 1);
+		bool matches;
+
+		for (size_t i = 0; i < n; i++)
+			pattern[i] = letters[random_next(&seed) % (simple ? 4 : 9)];
+		for (size_t i = 0; i < m; i++)
+			s[i] = letters[random_next(&seed) % 2];
+		matches = text_glob(pattern, n, s, m);
+		if (simple)
+			assert_int_equal(matches, simple_glob(pattern, n, s, m));
+		assert_true(text_glob_prefix(pattern, n) <= n);
+		free(pattern);
+		free(s);
+	}
+}
+
+static void
+test_glob_prefix(void **state)
+{
+	static const struct {
+		const char *pattern;
+		size_t prefix;
+	} cases[] = {
+		{"", 0}, {"job.1", 5}, {"job.*", 4}, {"*", 0}, {"a?c", 1}, {"[ab]", 0}, {"a\\*", 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++)
+		assert_int_equal(text_glob_prefix(cases[i].pattern, strlen(cases[i].pattern)),
+				 cases[i].prefix);
+}
+
 int
 main(void)
 {
@@ -191,6 +334,10 @@ main(void)
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_distance),
+		cmocka_unit_test(test_glob),
+		cmocka_unit_test(test_glob_is_not_exponential),
+		cmocka_unit_test(test_glob_at_random),
+		cmocka_unit_test(test_glob_prefix),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
