@@ -183,17 +183,24 @@ json_reply(struct buf *b, const redisReply *r, enum json_shape shape)
 }
 
 int
+json_flush(struct buf *b)
+{
+	if (buf_failed(b)) {
+		ctl_warn("out of memory");
+		return STATUS_OS;
+	}
+	fwrite(buf_len(b) ? buf_head(b) : "", 1, buf_len(b), stdout);
+	buf_consume(b, buf_len(b));
+	return STATUS_OK;
+}
+
+int
 json_finish(struct buf *b)
 {
 	buf_putc(b, '\n');
-	if (buf_failed(b)) {
-		ctl_warn("out of memory");
-		buf_free(b);
-		return STATUS_OS;
-	}
-	fwrite(buf_head(b), 1, buf_len(b), stdout);
+	int status = json_flush(b);
 	buf_free(b);
-	return STATUS_OK;
+	return status;
 }
 
 int

@@ -30,5 +30,8 @@ int json_print(const redisReply *r, enum json_shape shape);
 /* {"name":value}, for replies that are no map. */
 int json_print_named(const char *name, const redisReply *r);
 
-/* Print what b holds and an LF, and free b; an exit status. */
+/* Print what b holds, and empty it; an exit status. */
+int json_flush(struct buf *b);
+
+/* The same with an LF, and free b. */
 int json_finish(struct buf *b);

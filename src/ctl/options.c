@@ -68,6 +68,14 @@ const struct option_row options[OPT_MAX] = {
 		       .wire = "AFTER",
 		       .complete = COMPLETE_JOB,
 		       .summary = "only jobs behind this one"},
+	[OPT_SORT] = {.name = "sort",
+		      .kind = KIND_WORD,
+		      .value = "FIELD",
+		      .choices = "id pool state age queue run worker "
+				 "-id -pool -state -age -queue -run -worker",
+		      .summary = "in the order of id, pool, state, age, queue (how long it "
+				 "waited), run or worker; -FIELD: the other way round"},
+	[OPT_ALL] = {.name = "all", .letter = 'a', .summary = "all of them"},
 	[OPT_NOW] = {.name = "now", .summary = "do not wait for running jobs"},
 	[OPT_WORKERS] = {.name = "workers",
 			 .letter = 'j',

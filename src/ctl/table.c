@@ -18,14 +18,25 @@ void
 table_init(struct table *t, const struct column *columns, size_t ncolumns)
 {
 	*t = (struct table){.columns = columns, .ncolumns = ncolumns};
+	t->widths = ctl_realloc(NULL, ncolumns * sizeof(*t->widths));
+	for (size_t c = 0; c < ncolumns; c++)
+		t->widths[c] = 0;
+}
+
+static void
+drop_rows(struct table *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		free(t->cells[i]);
+	t->count = 0;
 }
 
 void
 table_free(struct table *t)
 {
-	for (size_t i = 0; i < t->count; i++)
-		free(t->cells[i]);
+	drop_rows(t);
 	free(t->cells);
+	free(t->widths);
 	*t = (struct table){0};
 }
 
@@ -131,12 +142,12 @@ put_cell(struct buf *line, const char *text, size_t width, bool right, bool last
 
 /* cells: ncolumns of them, or NULL for the titles */
 static void
-print_row(const struct table *t, char *const *cells, const size_t *widths, FILE *out, size_t width)
+print_row(const struct table *t, char *const *cells, FILE *out, size_t width)
 {
 	struct buf line = {0};
 
 	for (size_t c = 0; c < t->ncolumns; c++)
-		put_cell(&line, cells ? cells[c] : t->columns[c].title, widths[c],
+		put_cell(&line, cells ? cells[c] : t->columns[c].title, t->widths[c],
 			 t->columns[c].right, c + 1 == t->ncolumns);
 	buf_putc(&line, '\0');
 	if (!buf_failed(&line))
@@ -144,21 +155,31 @@ print_row(const struct table *t, char *const *cells, const size_t *widths, FILE 
 	buf_free(&line);
 }
 
-void
-table_print(const struct table *t, FILE *out, size_t width)
+static void
+widen(size_t *width, const char *text)
 {
-	size_t *widths = ctl_realloc(NULL, t->ncolumns * sizeof(*widths));
+	size_t own = table_text_width(text);
 
+	*width = own > *width ? own : *width;
+}
+
+void
+table_print(struct table *t, FILE *out, size_t width)
+{
 	assert(t->ncolumns > 0);
-	for (size_t c = 0; c < t->ncolumns; c++)
-		widths[c] = t->no_titles ? 0 : table_text_width(t->columns[c].title);
-	for (size_t i = 0; i < t->count; i++) {
-		size_t own = table_text_width(t->cells[i]), *w = &widths[i % t->ncolumns];
-		*w = own > *w ? own : *w;
-	}
+	for (size_t c = 0; c < t->ncolumns && !t->no_titles; c++)
+		widen(&t->widths[c], t->columns[c].title);
+	for (size_t i = 0; i < t->count; i++)
+		widen(&t->widths[i % t->ncolumns], t->cells[i]);
 	if (!t->no_titles)
-		print_row(t, NULL, widths, out, width);
+		print_row(t, NULL, out, width);
 	for (size_t i = 0; i + t->ncolumns <= t->count; i += t->ncolumns)
-		print_row(t, t->cells + i, widths, out, width);
-	free(widths);
+		print_row(t, t->cells + i, out, width);
+}
+
+void
+table_continue(struct table *t)
+{
+	drop_rows(t);
+	t->no_titles = true;
 }

@@ -22,6 +22,7 @@ struct table {
 	bool no_titles;
 	char **cells; /* row after row */
 	size_t count, cap;
+	size_t *widths; /* of the columns, so far */
 };
 
 void table_init(struct table *t, const struct column *columns, size_t ncolumns);
@@ -33,7 +34,10 @@ void table_add_bytes(struct table *t, const char *data, size_t len);
 void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* width: lines are cut to it; 0: not at all. */
-void table_print(const struct table *t, FILE *out, size_t width);
+void table_print(struct table *t, FILE *out, size_t width);
+
+/* Forget the rows that were printed; the next go beneath, without titles. */
+void table_continue(struct table *t);
 
 /* One line of text and its LF, cut likewise. */
 void table_print_line(FILE *out, size_t width, const char *text);

@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/buf.h"
-#include "base/text.h"
 #include "ctl/args.h"
-#include "ctl/human.h"
 #include "ctl/json.h"
 #include "ctl/listing.h"
 #include "ctl/reply.h"
-#include "ctl/table.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STDIN_CHUNK 65536
 #define STDIN_MAX (512U << 20) /* what RESP can carry */
-#define JOBS_PAGE "100"
 
 static int
 read_stdin(struct buf *payload)
@@ -187,78 +181,4 @@ int
 verb_job(struct ctl *ctl, const struct args *args)
 {
 	return listing_of(ctl, "JOB", args->words[0]);
-}
-
-static void
-add_job_row(struct table *t, const redisReply *job, int64_t now_ms)
-{
-	char text[HUMAN_MAX];
-	int64_t submitted = reply_int(job, "submitted_unix_ms", -1);
-	int64_t age = submitted < 0 ? -1 : now_ms - submitted;
-	const redisReply *head = reply_get(job, "payload_head");
-
-	table_add(t, reply_str(job, "id", NULL));
-	table_add(t, reply_str(job, "pool", NULL));
-	table_add(t, reply_str(job, "state", NULL));
-	table_add(t, reply_str(job, "reason", NULL));
-	table_add(t, human_age(text, submitted >= 0 && age < 0 ? 0 : age));
-	table_add(t, human_age(text, reply_int(job, "queue_ms", -1)));
-	table_add(t, human_age(text, reply_int(job, "run_ms", -1)));
-	table_add_bytes(t, reply_is_text(head) ? head->str : "-",
-			reply_is_text(head) ? head->len : 1);
-}
-
-static void
-print_jobs(const struct ctl *ctl, const redisReply *jobs)
-{
-	static const struct column columns[] = {{"ID", true},	  {"POOL", false},
-						{"STATE", false}, {"REASON", false},
-						{"AGE", true},	  {"WAITED", true},
-						{"RAN", true},	  {"PAYLOAD", false}};
-	struct table t;
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	for (size_t i = 0; i < jobs->elements; i++)
-		add_job_row(&t, jobs->element[i], now.tv_sec * 1000 + now.tv_nsec / 1000000);
-	table_print(&t, stdout, (size_t)ctl->columns);
-	table_free(&t);
-}
-
-/* A full page: there may be more. */
-static void
-hint_next_page(const struct ctl *ctl, const redisReply *jobs, const char *count)
-{
-	size_t page = strtoul(count, NULL, 10);
-
-	if (ctl->terminal && page && jobs->elements >= page)
-		ctl_hint("there may be more: --after %s",
-			 reply_str(jobs->element[jobs->elements - 1], "id", "?"));
-}
-
-int
-verb_jobs(struct ctl *ctl, const struct args *args)
-{
-	struct command c = {0};
-	redisReply *r = NULL;
-	const char *count = args->values[OPT_COUNT];
-
-	command_add(&c, "JOBS");
-	args_add_options(args, &c, OPT(POOL) | OPT(STATE) | OPT(REASON) | OPT(COUNT) | OPT(AFTER));
-	if (!count) {
-		count = JOBS_PAGE;
-		command_add(&c, "COUNT");
-		command_add(&c, count);
-	}
-	int status = ctl_call(ctl, &c, &r);
-	if (!status && ctl->json) {
-		status = json_print(r, JSON_MAPS);
-	} else if (!status && reply_is_array(r)) {
-		print_jobs(ctl, r);
-		fflush(stdout);
-		hint_next_page(ctl, r, count);
-	}
-	freeReplyObject(r);
-	return status;
 }

@@ -103,7 +103,11 @@ const struct verb verbs[] = {
 	{.name = "jobs",
 	 .group = GROUP_LOOK,
 	 .summary = "list jobs",
-	 .options = OPT(POOL) | OPT(STATE) | OPT(REASON) | OPT(COUNT) | OPT(AFTER) | OPT(JSON),
+	 .more = "The oldest first, 100 of them; behind the last one it says how to see the next.\n"
+		 "--sort looks at all jobs that match, and then shows so many:\n"
+		 "  preforkctl jobs --state running --sort -run -n 10",
+	 .options = OPT(POOL) | OPT(STATE) | OPT(REASON) | OPT(COUNT) | OPT(AFTER) | OPT(SORT) |
+		    OPT(ALL) | OPT(JSON),
 	 .run = verb_jobs},
 	{.name = "job",
 	 .group = GROUP_LOOK,

@@ -6,28 +6,8 @@ import os
 import pytest
 
 import lib
+from ctl import Ctl
 from lib import PREFORKCTL, pool, run, script
-
-
-class Ctl:
-    """preforkctl against one daemon; text output."""
-
-    def __init__(self, d):
-        self.d = d
-
-    def __call__(self, *args, stdin=b"", status=0, **more):
-        r = run(PREFORKCTL, "-s", self.d.socket, *args, stdin=stdin, **more)
-        said = r.stdout.decode(errors="replace") + r.stderr.decode(errors="replace")
-        assert r.returncode == status, "exit status %d: %s" % (r.returncode, said)
-        if status:
-            assert r.stderr, "a status that is not 0 comes with a message"
-        return r
-
-    def out(self, *args, **more):
-        return self(*args, **more).stdout.decode()
-
-    def json(self, *args, **more):
-        return json.loads(self.out("--json", *args, **more))
 
 
 @pytest.fixture

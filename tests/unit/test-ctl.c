@@ -266,7 +266,7 @@ test_json_bytes(void **state)
 /* --- tables --- */
 
 static void
-assert_table(const struct table *t, size_t width, const char *expected)
+assert_table(struct table *t, size_t width, const char *expected)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -301,6 +301,10 @@ test_table(void **state)
 		     "NAME       N  TE…\n"
 		     "a       1234  -\n"
 		     "longer     5  x\\…\n");
+	table_continue(&t);
+	for (int i = 0; i < 3; i++)
+		table_add(&t, "b");
+	assert_table(&t, 0, "b          b  b\n");
 	table_free(&t);
 }
 
