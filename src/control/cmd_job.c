@@ -116,6 +116,7 @@ submit(struct request *r, unsigned allowed, bool run, struct options *ret_option
 	struct submission s = {.uid = r->client->uid, .run = run};
 	struct job *j;
 	const char *why;
+	bool fresh;
 	int error;
 
 	if (!p || !options_read(r, 2, r->argc - 1, allowed, ret_options))
@@ -127,7 +128,7 @@ submit(struct request *r, unsigned allowed, bool run, struct options *ret_option
 		put_submit_error(r, p, POOL_E_MEMORY, NULL);
 		return NULL;
 	}
-	error = pool_submit(p, &s, r->now, &j, &why);
+	error = pool_submit(p, &s, r->now, &j, &fresh, &why);
 	if (error) {
 		put_submit_error(r, p, error, why);
 		return NULL;

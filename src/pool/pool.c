@@ -5,6 +5,7 @@
 #include "pool/worker.h"
 #include "wire/codec.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,7 +183,7 @@ submit_make(struct pool *p, const struct submission *s, mono_t now)
 
 int
 pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job **ret_job,
-	    const char **ret_why)
+	    bool *ret_new, const char **ret_why)
 {
 	struct job *j;
 	int r = submit_check(p, s, ret_why);
@@ -192,6 +193,7 @@ pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job *
 		if (j->payload_len != s->len || memcmp(j->payload, s->payload, s->len))
 			return POOL_E_KEY;
 		*ret_job = j;
+		*ret_new = false;
 		return 0;
 	}
 	if (!r)
@@ -208,7 +210,19 @@ pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job *
 	pool_wake(p);
 	tell_job(j);
 	*ret_job = j;
+	*ret_new = true;
 	return 0;
+}
+
+void
+pool_withdraw(struct job *j)
+{
+	assert(j->state == JOB_QUEUED && !j->decided && !j->waiters);
+	queue_remove(&job_pool(j)->queue, j);
+	job_need_run(j);
+	job_move(j, JOB_CANCELLED, REASON_REQUEST);
+	tell_job(j); /* who listens has heard that it was queued */
+	pool_forget(j);
 }
 
 void

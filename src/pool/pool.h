@@ -166,10 +166,15 @@ struct submission {
 	bool attached;	       /* gone when it is answered */
 };
 
-/* 0: *ret_job is the job (with a key: perhaps one from before, perhaps over).
- * Positive: an enum pool_error; *ret_why is a static text for POOL_E_PAYLOAD. */
+/* 0: *ret_job is the job; with a key it may be one from before, perhaps over: then
+ * *ret_new is false. Positive: an enum pool_error; *ret_why is a static text for
+ * POOL_E_PAYLOAD. */
 int pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job **ret_job,
-		const char **ret_why);
+		bool *ret_new, const char **ret_why);
+
+/* Undo a submit that made a new job, in the same turn: the pump has not seen it, and
+ * nobody waits for it yet. It is as if it had never been. */
+void pool_withdraw(struct job *j);
 
 /* Record that j is to be cancelled; false when its end is there already. */
 bool pool_cancel(struct job *j);

@@ -136,8 +136,9 @@ submit(const char *payload)
 	struct submission s = {.payload = payload, .len = strlen(payload)};
 	struct job *j;
 	const char *why;
+	bool fresh;
 
-	assert_int_equal(pool_submit(pool, &s, loop_now(t.loop), &j, &why), 0);
+	assert_int_equal(pool_submit(pool, &s, loop_now(t.loop), &j, &fresh, &why), 0);
 	return j;
 }
 
