@@ -85,7 +85,7 @@ info_pools(struct request *r, struct buf *b)
 
 		buf_putf(b,
 			 "pool_%s:state=%s,up=%u,workers=%u,queued=%llu,done=%llu,failed=%llu\r\n",
-			 p->conf->name, pool_state_name(pool_state(p)), p->up, p->conf->workers,
+			 p->conf->name, pool_state_name(pool_state(p)), p->up, p->wanted,
 			 (unsigned long long)p->queue.count, (unsigned long long)p->stats.done,
 			 (unsigned long long)p->stats.failed);
 	}

@@ -36,7 +36,7 @@ put_pool_workers(struct fields *f, const struct pool *p)
 {
 	struct pool_census c = pool_count_workers(p);
 
-	field_int(f, "workers", p->conf->workers);
+	field_int(f, "workers", p->wanted);
 	field_int(f, "up", p->up);
 	field_int(f, "idle", c.idle);
 	field_int(f, "busy", c.busy);
@@ -162,8 +162,8 @@ put_worker(struct request *r, const struct worker *w)
 static void
 put_workers(struct request *r, const struct pool *p)
 {
-	for (unsigned i = 0; i < p->conf->workers; i++)
-		put_worker(r, &p->workers[i]);
+	for (unsigned i = 0; i < p->slots; i++)
+		put_worker(r, p->workers[i]);
 }
 
 static void
@@ -180,7 +180,7 @@ cmd_workers(struct request *r)
 	if (r->argc == 2 && !(only = request_pool(r, &r->argv[1])))
 		return;
 	for (size_t i = 0; i < ps->count; i++)
-		n += !only || only == &ps->v[i] ? ps->v[i].conf->workers : 0;
+		n += !only || only == &ps->v[i] ? ps->v[i].slots : 0;
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < ps->count; i++)
 		if (!only || only == &ps->v[i])

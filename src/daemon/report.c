@@ -104,11 +104,10 @@ log_pool(const struct pool *p)
 	log_about(&about, LOG_NOTICE,
 		  "%s: %u/%u workers (%u idle, %u busy, %u starting, %u stopping), %llu queued, "
 		  "%llu running, %llu done, %llu failed%s%s",
-		  pool_state_name(pool_state(p)), p->up, p->conf->workers, c.idle, c.busy,
-		  c.starting, c.stopping, (unsigned long long)p->queue.count,
-		  (unsigned long long)p->running, (unsigned long long)p->stats.done,
-		  (unsigned long long)p->stats.failed, p->last_error ? "; " : "",
-		  p->last_error ? p->last_error : "");
+		  pool_state_name(pool_state(p)), p->up, p->wanted, c.idle, c.busy, c.starting,
+		  c.stopping, (unsigned long long)p->queue.count, (unsigned long long)p->running,
+		  (unsigned long long)p->stats.done, (unsigned long long)p->stats.failed,
+		  p->last_error ? "; " : "", p->last_error ? p->last_error : "");
 }
 
 static void
@@ -129,7 +128,7 @@ report_log(const struct pools *ps, const char *state)
 	free(text);
 	for (size_t i = 0; i < ps->count; i++) {
 		log_pool(&ps->v[i]);
-		for (unsigned n = 0; n < ps->v[i].conf->workers; n++)
-			log_worker(&ps->v[i].workers[n]);
+		for (unsigned n = 0; n < ps->v[i].slots; n++)
+			log_worker(ps->v[i].workers[n]);
 	}
 }

@@ -191,8 +191,8 @@ life_recovered(struct pool *p)
 	free(p->last_error);
 	free(p->last_stderr);
 	p->last_error = p->last_stderr = NULL;
-	for (unsigned i = 0; i < p->conf->workers; i++)
-		p->workers[i].failed = false;
+	for (unsigned i = 0; i < p->slots; i++)
+		p->workers[i]->failed = false;
 }
 
 static void

@@ -29,17 +29,14 @@ pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf)
 	p->by_load = mem_array(conf->pipeline, sizeof(*p->by_load));
 	for (unsigned i = 0; i < conf->pipeline; i++)
 		list_init(&p->by_load[i]);
-	p->workers = mem_array(conf->workers, sizeof(*p->workers));
-	for (unsigned i = 0; i < conf->workers; i++)
-		worker_init(&p->workers[i], p, i);
+	roster_init(p);
 	pool_wake(p);
 }
 
 void
 pool_fini(struct pool *p)
 {
-	for (unsigned i = 0; i < p->conf->workers; i++)
-		worker_fini(&p->workers[i]);
+	roster_fini(p);
 	list_foreach(it, next, &p->pools->all) {
 		struct job *j = container_of(it, struct job, all);
 
@@ -48,7 +45,6 @@ pool_fini(struct pool *p)
 	}
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
 	list_remove(&p->woken);
-	free(p->workers);
 	free(p->by_load);
 	free(p->last_error);
 	free(p->last_stderr);
@@ -358,8 +354,8 @@ pool_count_workers(const struct pool *p)
 {
 	struct pool_census c = {0};
 
-	for (unsigned i = 0; i < p->conf->workers; i++) {
-		const struct worker *w = &p->workers[i];
+	for (unsigned i = 0; i < p->slots; i++) {
+		const struct worker *w = p->workers[i];
 
 		if (w->state == SLOT_UP)
 			(*(w->count ? &c.busy : &c.idle))++;

@@ -34,8 +34,10 @@ enum pool_state {
 struct pool {
 	struct pools *pools;
 	const struct conf_pool *conf;
-	struct list woken;	/* in pools->woken while there is something for the pump */
-	struct worker *workers; /* conf->workers of them */
+	struct list woken;	 /* in pools->woken while there is something for the pump */
+	struct worker **workers; /* slots of them */
+	unsigned slots;		 /* places made so far: it only grows */
+	unsigned wanted;	 /* workers that it is to have: slots 0 … wanted-1 */
 
 	struct queue queue;
 	struct list decided;  /* jobs whose end is recorded */
@@ -226,6 +228,8 @@ tell_pool(const struct pool *p, const char *event)
 		p->pools->ops->on_pool(p->pools->ops_ctx, p, event);
 }
 
+void roster_init(struct pool *p); /* the slots that the configuration asks for */
+void roster_fini(struct pool *p);
 void pool_pump(struct pool *p, mono_t now);
 void settle_on_job_due(struct timer *t, mono_t now);
 

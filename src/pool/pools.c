@@ -54,8 +54,8 @@ static void
 pools_reap(struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		for (unsigned n = 0; n < ps->v[i].conf->workers; n++) {
-			struct proc *p = &ps->v[i].workers[n].proc;
+		for (unsigned n = 0; n < ps->v[i].slots; n++) {
+			struct proc *p = &ps->v[i].workers[n]->proc;
 
 			if (!p->pid || p->exited)
 				continue;
@@ -169,7 +169,7 @@ pools_settled(const struct pools *ps)
 	for (size_t i = 0; i < ps->count; i++) {
 		const struct pool *p = &ps->v[i];
 
-		if (p->up < p->conf->workers && !throttle_holds(&p->throttle))
+		if (p->up < p->wanted && !throttle_holds(&p->throttle))
 			return false;
 	}
 	return true;
@@ -191,8 +191,8 @@ bool
 pools_gone(const struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		for (unsigned n = 0; n < ps->v[i].conf->workers; n++)
-			if (ps->v[i].workers[n].state != SLOT_DOWN)
+		for (unsigned n = 0; n < ps->v[i].slots; n++)
+			if (ps->v[i].workers[n]->state != SLOT_DOWN)
 				return false;
 	return true;
 }
@@ -206,7 +206,7 @@ pools_total(const struct pools *ps)
 		const struct pool *p = &ps->v[i];
 
 		t.up += p->up;
-		t.wanted += p->conf->workers;
+		t.wanted += p->wanted;
 		t.busy += pool_count_workers(p).busy;
 		t.queued += p->queue.count;
 		t.running += p->running;

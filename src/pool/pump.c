@@ -111,8 +111,8 @@ fill_slot(struct pool *p, struct worker *w, mono_t now)
 static bool
 tried_is_up(const struct pool *p)
 {
-	for (unsigned i = 0; i < p->conf->workers; i++) {
-		const struct worker *w = &p->workers[i];
+	for (unsigned i = 0; i < p->slots; i++) {
+		const struct worker *w = p->workers[i];
 
 		if (w->state == SLOT_UP && !mono_before(w->spawned, p->throttle.last_fail))
 			return true;
@@ -220,8 +220,8 @@ check_stop(struct pool *p, mono_t now)
 	p->was_fast = fast;
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
 	turn_away(p, true, REASON_STOPPING, "preforkd is stopping");
-	for (unsigned i = 0; i < p->conf->workers; i++)
-		stop_worker(&p->workers[i], fast, now);
+	for (unsigned i = 0; i < p->slots; i++)
+		stop_worker(p->workers[i], fast, now);
 }
 
 void

@@ -85,7 +85,7 @@ time_limit(const struct pool *p, const struct job *j)
 static void
 take_from_worker(struct pool *p, struct job *j, mono_t now)
 {
-	struct worker *w = &p->workers[j->run->worker];
+	struct worker *w = p->workers[j->run->worker];
 	bool polite = w->codec.level == CODEC_FRAME && j->reason == REASON_REQUEST;
 	mono_t give_up = polite ? mono_add(now, p->conf->job.grace_us) : time_limit(p, j);
 
@@ -156,7 +156,7 @@ settle_on_job_due(struct timer *t, mono_t now)
 	if (j->decided || !j->in_flight)
 		return;
 	/* An answer that is there already counts, however late this loop is. */
-	w = &p->workers[j->run->worker];
+	w = p->workers[j->run->worker];
 	stream_read(&w->chan);
 	worker_read(w);
 	if (w->chan.eof && !w->heard_eof) { /* the loop does not say it again */

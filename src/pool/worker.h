@@ -2,7 +2,7 @@
 /*
  * worker - one slot of a pool and the process in it: birth, talk, death.
  *
- * Floor 4. A pool owns an array of workers; a worker stays, its processes come
+ * Floor 4. A pool owns its workers; a worker stays, its processes come
  * and go. From the loop it learns of bytes, of the loader's report, of stderr
  * lines, of deadlines and of the exit; it records them, decides the jobs that
  * were answered, and wakes its pool. The pump does the rest through the calls
@@ -39,7 +39,7 @@ struct errlog {
 
 struct worker {
 	struct pool *pool;
-	unsigned index; /* slot: 0 … workers-1 */
+	unsigned index; /* slot */
 	enum slot_state state;
 	struct list load;    /* in pool->by_load[] while it can take a job, or in pool->down */
 	struct list changed; /* in pool->changed */

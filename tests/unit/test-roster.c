@@ -128,6 +128,23 @@ test_a_job_found_by_its_key_is_not_new(void **state)
 	assert_int_equal(pool->queue.count, 1);
 }
 
+/* ---- slots ---- */
+
+static void
+test_slots_at_the_start(void **state)
+{
+	unsigned down = 0;
+
+	(void)state;
+	assert_int_equal(pool->slots, 3);
+	assert_int_equal(pool->wanted, 3);
+	list_foreach(it, next, &pool->down) {
+		assert_int_equal(container_of(it, struct worker, load)->index, down);
+		down++;
+	}
+	assert_int_equal(down, 3);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int
@@ -137,6 +154,7 @@ main(void)
 		CASE(test_withdrawn_is_as_if_never_submitted),
 		CASE(test_withdrawing_makes_room),
 		CASE(test_a_job_found_by_its_key_is_not_new),
+		CASE(test_slots_at_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
