@@ -62,6 +62,7 @@ struct conf_pool {
 		int64_t grace_us;
 		int64_t keep_us;
 		uint64_t keep_memory;
+		uint64_t replay; /* bytes of one job's news */
 		uint64_t max_payload;
 		uint64_t max_result;
 		enum conf_on_disconnect on_disconnect;

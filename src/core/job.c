@@ -60,6 +60,7 @@ job_free(struct job *j)
 	if (j->run) {
 		free(j->run->text);
 		free(j->run->last_stderr);
+		news_free(j->run->news);
 		free(j->run);
 	}
 	free(j->opts);
@@ -140,9 +141,34 @@ job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *
 }
 
 size_t
+job_running_bytes(const struct job *j)
+{
+	return j->payload_len + (j->run && j->run->news ? j->run->news->bytes : 0);
+}
+
+size_t
 job_bytes(const struct job *j)
 {
-	return j->payload_len + (j->run ? j->run->text_len : 0);
+	return job_running_bytes(j) + (j->run ? j->run->text_len : 0);
+}
+
+struct news *
+job_need_news(struct job *j)
+{
+	struct job_run *run = job_need_run(j);
+
+	if (!run->news)
+		run->news = news_new();
+	return run->news;
+}
+
+void
+job_drop_news(struct job *j)
+{
+	if (!j->run)
+		return;
+	news_free(j->run->news);
+	j->run->news = NULL;
 }
 
 const char *

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mono.h"
+#include "core/news.h"
 #include "core/timer.h"
 
 #include <stdbool.h>
@@ -70,6 +71,7 @@ struct job_run {
 	char *text;	 /* the result (JOB_DONE) or the message; malloc'ed; NULL when empty */
 	size_t text_len;
 	char *last_stderr; /* of the worker that died with it; malloc'ed, or NULL */
+	struct news *news; /* what its worker said while it went on; NULL: nothing */
 };
 
 struct job {
@@ -121,8 +123,13 @@ bool job_is_unwanted(const struct job *j);
 void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,
 		size_t len);
 
-/* Bytes that j holds: payload and text. */
+/* Bytes that j holds: while it goes on (payload and news), and with its end (text). */
+size_t job_running_bytes(const struct job *j);
 size_t job_bytes(const struct job *j);
+
+/* Keep what its worker says. */
+struct news *job_need_news(struct job *j);
+void job_drop_news(struct job *j);
 
 const char *job_state_name(enum job_state s);
 const char *job_reason_name(enum job_reason r);			       /* NULL for REASON_NONE */

@@ -292,26 +292,51 @@ on_answer(struct worker *w, const struct codec_event *ev)
 		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }
 
+/* For those who ask late. */
+static void
+news_keep(struct job *j, const struct codec_event *ev)
+{
+	struct pool *p = job_pool(j);
+
+	p->running_bytes -= job_running_bytes(j);
+	if (ev->verb == VERB_PROGRESS)
+		news_progress(job_need_news(j), ev->done, ev->total, ev->text, ev->len);
+	else if (p->conf->job.replay)
+		news_out(job_need_news(j), ev->text, ev->len, p->conf->job.replay);
+	p->running_bytes += job_running_bytes(j);
+}
+
+static void
+news_tell(const struct job *j, const struct codec_event *ev)
+{
+	const struct pools *ps = job_pool(j)->pools;
+
+	if (!ps->ops)
+		return;
+	if (ev->verb == VERB_OUT)
+		ps->ops->on_out(ps->ops_ctx, j, ev->text, ev->len);
+	else
+		ps->ops->on_progress(ps->ops_ctx, j, ev->done, ev->total, ev->text,
+				     news_text_len(ev->text, ev->len));
+}
+
 /* What it says of a job that goes on: of an in-order worker its oldest. A job that
  * is decided otherwise has no more news. */
 static void
 on_news(struct worker *w, const struct codec_event *ev)
 {
-	const struct pools *ps = w->pool->pools;
 	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
-	const struct job *j;
+	struct job *j;
 
 	if (i >= w->count) {
 		worker_break(w, mem_strdup("sent news of a job that it does not have"));
 		return;
 	}
 	j = worker_job(w, i);
-	if (!j || j->decided || !ps->ops)
+	if (!j || j->decided)
 		return;
-	if (ev->verb == VERB_OUT)
-		ps->ops->on_out(ps->ops_ctx, j, ev->text, ev->len);
-	else
-		ps->ops->on_progress(ps->ops_ctx, j, ev->done, ev->total, ev->text, ev->len);
+	news_keep(j, ev);
+	news_tell(j, ev);
 }
 
 static void

@@ -70,7 +70,8 @@ requeue(struct pool *p, struct job *j)
 {
 	timer_clear(loop_timers(p->pools->loop), &j->timer);
 	p->running--;
-	p->running_bytes -= j->payload_len;
+	p->running_bytes -= job_running_bytes(j);
+	job_drop_news(j); /* it begins anew */
 	j->attempt--;
 	j->run->pid = 0;
 	j->run->started = MONO_NEVER;

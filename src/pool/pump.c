@@ -80,7 +80,7 @@ dispatch(struct pool *p, mono_t now)
 		job_move(j, JOB_RUNNING, REASON_NONE);
 		j->attempt++;
 		p->running++;
-		p->running_bytes += j->payload_len;
+		p->running_bytes += job_running_bytes(j);
 		histogram_add(&p->stats.wait, mono_since(now, j->queued), now);
 		worker_give(w, j, now);
 		tell_job(j);

@@ -107,7 +107,7 @@ finish(struct pool *p, struct job *j, mono_t now)
 
 	if (was_running) {
 		p->running--;
-		p->running_bytes -= j->payload_len;
+		p->running_bytes -= job_running_bytes(j);
 	}
 	if (j->in_flight)
 		take_from_worker(p, j, now);

@@ -270,6 +270,28 @@ test_decide(void **state)
 }
 
 static void
+test_news(void **state)
+{
+	struct job *j = make();
+
+	(void)state;
+	job_drop_news(j); /* there are none, nor a run */
+	job_move(j, JOB_QUEUED, REASON_NONE);
+	job_move(j, JOB_RUNNING, REASON_NONE);
+	assert_int_equal(job_running_bytes(j), 7);
+	news_out(job_need_news(j), "out", 3, 1000);
+	assert_int_equal(job_running_bytes(j), 7 + j->run->news->bytes);
+	assert_ptr_equal(job_need_news(j), j->run->news);
+	job_decide(j, JOB_DONE, REASON_NONE, strdup("text"), 4);
+	assert_int_equal(job_running_bytes(j), 7 + j->run->news->bytes); /* as it was */
+	assert_int_equal(job_bytes(j), 7 + j->run->news->bytes + 4);
+	job_drop_news(j);
+	assert_int_equal(job_bytes(j), 11);
+	news_out(job_need_news(j), "out", 3, 1000); /* goes with the job */
+	job_free(j);
+}
+
+static void
 test_decide_without_text(void **state)
 {
 	struct job *j = make();
@@ -319,6 +341,7 @@ main(void)
 		cmocka_unit_test(test_waiters),
 		cmocka_unit_test(test_no_free_in_use),
 		cmocka_unit_test(test_decide),
+		cmocka_unit_test(test_news),
 		cmocka_unit_test(test_decide_without_text),
 		cmocka_unit_test(test_own_limits),
 	};

@@ -101,6 +101,7 @@ start(void **state)
 		.job = {.timeout_us = USEC_INFINITY,
 			.keep_us = 3600 * USEC_PER_SEC,
 			.keep_memory = UINT64_MAX,
+			.replay = 1000,
 			.max_payload = 1 << 20,
 			.max_result = 1 << 20},
 	};
@@ -225,6 +226,50 @@ test_out_and_progress(void **state)
 	expect("0:done 1:done pool ");
 }
 
+/* What is kept with a job is in the pool's account as long as the job is. */
+static void
+test_account(void **state)
+{
+	struct job *a = submit("a"), *b = submit("b");
+
+	(void)state;
+	begin(a);
+	begin(b);
+	assert_int_equal(pool_bytes(pool), 2);
+	say("OUT one\nPROGRESS 1 3 half way\n");
+	assert_int_equal(pool_bytes(pool), 2 + a->run->news->bytes);
+	assert_int_equal(pool->running_bytes, pool_bytes(pool));
+	say("OK result\nOUT two\nOK\n");
+	turn();
+	assert_int_equal(pool->running_bytes, 0);
+	assert_int_equal(pool_bytes(pool), 2 + 6 + a->run->news->bytes + b->run->news->bytes);
+	pool_conf.job.keep_memory = 0;
+	a = submit("c");
+	begin(a);
+	say("OUT three\nOK\n");
+	turn();
+	assert_int_equal(pool_bytes(pool), 0);
+	assert_int_equal(pools->job_count, 0);
+	buf_free(&heard);
+}
+
+static void
+test_nothing_kept(void **state)
+{
+	struct job *a = submit("a");
+
+	(void)state;
+	pool_conf.job.replay = 0;
+	begin(a);
+	say("OUT one\n");
+	assert_null(a->run->news);
+	say("PROGRESS 1 2\n");
+	assert_int_equal(a->run->news->done, 1);
+	say("OK\n");
+	turn();
+	expect("0:queued 0:out(one) 0:1/2() 0:done pool ");
+}
+
 /* A job whose end is decided otherwise has no more news, and the next one does
  * not get what is left of it. */
 static void
@@ -282,6 +327,8 @@ main(void)
 		TEST(test_states),
 		TEST(test_before_its_waiters),
 		TEST(test_out_and_progress),
+		TEST(test_account),
+		TEST(test_nothing_kept),
 		TEST(test_decided_otherwise),
 		TEST(test_events_and_workers),
 		TEST(test_nobody_listens),
