@@ -147,6 +147,32 @@ ctl_call_words(struct ctl *ctl, const char *const *words, int n, redisReply **re
 }
 
 int
+ctl_send(struct ctl *ctl, const struct buf *b)
+{
+	int status = connect_once(ctl);
+
+	if (status)
+		return status;
+	if (buf_failed(b) ||
+	    redisAppendFormattedCommand(ctl->redis, buf_head(b), buf_len(b)) != REDIS_OK) {
+		ctl_warn("out of memory");
+		return STATUS_OS;
+	}
+	return STATUS_OK;
+}
+
+int
+ctl_receive(struct ctl *ctl, redisReply **ret_reply)
+{
+	void *reply = NULL;
+
+	if (redisGetReply(ctl->redis, &reply) != REDIS_OK)
+		return report_broken(ctl);
+	*ret_reply = reply;
+	return STATUS_OK;
+}
+
+int
 ctl_wait_closed(struct ctl *ctl)
 {
 	char rest[512];

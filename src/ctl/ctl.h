@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "base/buf.h"
+
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -74,6 +76,11 @@ int ctl_call(struct ctl *ctl, struct command *c, redisReply **ret_reply);
 
 /* The same for a command of n words. */
 int ctl_call_words(struct ctl *ctl, const char *const *words, int n, redisReply **ret_reply);
+
+/* Send what b holds, whole commands as they are sent, and take the reply to each;
+ * an error reply is one too, and the caller frees it. An exit status. */
+int ctl_send(struct ctl *ctl, const struct buf *b);
+int ctl_receive(struct ctl *ctl, redisReply **ret_reply);
 
 /* Wait until the daemon closes the connection. */
 int ctl_wait_closed(struct ctl *ctl);

@@ -76,6 +76,13 @@ const struct option_row options[OPT_MAX] = {
 		      .summary = "in the order of id, pool, state, age, queue (how long it "
 				 "waited), run or worker; -FIELD: the other way round"},
 	[OPT_ALL] = {.name = "all", .letter = 'a', .summary = "all of them"},
+	[OPT_LINES] = {.name = "lines",
+		       .letter = 'l',
+		       .summary = "each line of standard input is a job"},
+	[OPT_NULL] = {.name = "null",
+		      .letter = '0',
+		      .summary = "lines end in NUL, as those of find -print0"},
+	[OPT_NO_RETRY] = {.name = "no-retry", .summary = "do not wait while the queue is full"},
 	[OPT_NOW] = {.name = "now", .summary = "do not wait for running jobs"},
 	[OPT_WORKERS] = {.name = "workers",
 			 .letter = 'j',

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "ctl/args.h"
 #include "ctl/json.h"
+#include "ctl/lines.h"
 #include "ctl/listing.h"
 #include "ctl/reply.h"
 
@@ -112,10 +113,29 @@ verb_run(struct ctl *ctl, const struct args *args)
 	return status;
 }
 
+static int
+submit_lines(struct ctl *ctl, const struct args *args)
+{
+	const struct verb *v = verb_find("submit");
+
+	if (args->count > 1)
+		return args_usage(v, "with --lines the payloads are lines of standard input, "
+				     "not words");
+	if (args->values[OPT_KEY])
+		return args_usage(v, "--key names one job, and --lines are many");
+	return lines_submit(ctl, args);
+}
+
 int
 verb_submit(struct ctl *ctl, const struct args *args)
 {
+	const char *const *values = args->values;
 	redisReply *r = NULL;
+
+	if (values[OPT_LINES])
+		return submit_lines(ctl, args);
+	if (values[OPT_NULL] || values[OPT_NO_RETRY])
+		return args_usage(verb_find("submit"), "--null and --no-retry go with --lines");
 	int status = send_job(ctl, args, "SUBMIT", &r);
 
 	if (!status && ctl->json)

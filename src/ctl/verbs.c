@@ -44,9 +44,14 @@ const struct verb verbs[] = {
 	 .group = GROUP_JOBS,
 	 .before = "POOL",
 	 .after = "[PAYLOAD... | -]",
-	 .summary = "queue a job, print its id",
-	 .more = "The payload is taken as by run. The result is fetched with result.",
-	 .options = OPT(TIMEOUT) | OPT(KEY) | OPT(KEEP) | OPT(RAW) | OPT(JSON),
+	 .summary = "queue a job, or many; print their ids",
+	 .more = "The payload is taken as by run. The result is fetched with result or await.\n"
+		 "With --lines each line of standard input is a job, and each id is a line of the\n"
+		 "output; while the queue is full, lines wait. A line that is refused is named on\n"
+		 "standard error, and the first such decides the exit status. For the results of\n"
+		 "many jobs at once there is map.",
+	 .options = OPT(TIMEOUT) | OPT(KEY) | OPT(KEEP) | OPT(RAW) | OPT(LINES) | OPT(NULL) |
+		    OPT(NO_RETRY) | OPT(JSON),
 	 .min = 1,
 	 .max = -1,
 	 .payload_at = 1,

@@ -2,6 +2,8 @@
 """preforkctl and many jobs: lists in any order and of any length."""
 import json
 
+import subprocess
+
 import pytest
 
 from ctl import Ctl
@@ -88,3 +90,81 @@ def test_the_next_page_is_named(ctl):
     t = ctl.on_terminal("jobs", "--pool", "p", "-n", "5")
     assert t.end() == 0 and "more" not in t.text()
     assert b"more" not in ctl("jobs", "-n", "3").stderr, "nothing for a program"
+
+
+# ---- submit --lines ------------------------------------------------------
+
+
+def test_submit_lines(start):
+    """Ids in the order of the lines, more of them than the queue has room for."""
+    ctl = Ctl(start(pool("p", workers=2, queue={"limit": 10})))
+    text = b"".join(b"echo %d\n" % i for i in range(3000))
+    found = ctl.lines("submit", "p", "--lines", stdin=text)
+    assert len(found) == 3000 and found == sorted(set(found))
+    for i in (0, 1, 1234, 2999):
+        assert ctl("result", found[i], "--wait", "1m").stdout == b"%d" % i
+    r = ctl("--json", "submit", "p", "-l", stdin=b"echo a\n\necho c")
+    rows = [json.loads(line) for line in r.stdout.splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3], "an empty one is one, the last needs no end"
+    assert ctl("result", rows[2]["id"], "--wait", "1m").stdout == b"c"
+    assert ctl.out("submit", "p", "--lines") == "", "no lines, no jobs"
+
+
+def test_submit_lines_ended_by_nul(ctl):
+    found = ctl.lines("submit", "p", "--lines", "-0", stdin=b"echo a b\0echo \xffc\0")
+    assert len(found) == 2
+    assert ctl("result", found[1], "--wait", "1m").stdout == b"\xffc"
+
+
+def test_submit_lines_as_they_come(ctl):
+    """An id comes before there is another line; a full queue holds only the rest up."""
+    r = ctl.start("submit", "p", "--lines", stdin=subprocess.PIPE)
+    for i in range(3):
+        r.proc.stdin.write(b"echo %d\n" % i)
+        r.proc.stdin.flush()
+        r.wait_for(lambda r, n=i: r.out.count(b"\n") == n + 1, "an id")
+    r.proc.stdin.close()
+    assert r.end() == 0
+
+
+def test_submit_lines_to_a_full_queue(start):
+    ctl = Ctl(start(pool("p", queue={"limit": 2})))
+    ctl("pause", "p")
+    text = b"echo 1\necho 2\necho 3\necho 4\n"
+    r = ctl.start("submit", "p", "--lines", stdin=subprocess.PIPE)
+    r.proc.stdin.write(text)
+    r.proc.stdin.close()
+    r.wait_for(lambda r: r.out.count(b"\n") == 2, "what there is room for")
+    refused = ctl("submit", "p", "--lines", "--no-retry", stdin=text, status=75)
+    assert refused.stdout == b"" and refused.stderr.count(b"BUSY") == 4
+    assert b"line 4: BUSY" in refused.stderr
+    ctl("resume", "p")
+    assert r.end() == 0 and r.out.count(b"\n") == 4 and not r.err
+
+
+def test_submit_lines_that_are_refused(start):
+    """Each is named; the others are jobs. What all would get ends it."""
+    ctl = Ctl(start(pool("p", job={"max_payload": "1K"})))
+    text = b"echo 1\n" + b"x" * 2000 + b"\necho 3\n"
+    r = ctl("submit", "p", "--lines", stdin=text, status=65)
+    assert len(r.stdout.splitlines()) == 2
+    assert b"line 2: TOOBIG" in r.stderr and r.stderr.count(b"\n") == 1
+    ctl("drain")
+    r = ctl("submit", "p", "--lines", stdin=b"echo\n" * 5, status=75)
+    assert b"line 1: DRAINING" in r.stderr and r.stderr.count(b"DRAINING") == 1
+    r = ctl("submit", "nowhere", "--lines", stdin=b"", status=1)
+    assert b"the pools are: p" in r.stderr
+    ctl("submit", "p", "--lines", "word", status=64)
+    ctl("submit", "p", "--lines", "--key", "k", status=64)
+    ctl("submit", "p", "-0", "word", status=64)
+
+
+def test_submit_lines_whose_daemon_goes(ctl):
+    r = ctl.start("submit", "p", "--lines", stdin=subprocess.PIPE)
+    r.proc.stdin.write(b"echo 1\n")
+    r.proc.stdin.flush()
+    r.wait_out(b"\n")
+    ctl("stop")
+    r.proc.stdin.write(b"echo 2\n")
+    r.proc.stdin.close()
+    assert r.end() == 69 and b"closed the connection" in r.err
