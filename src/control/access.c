@@ -18,7 +18,13 @@ access_allows(const struct client *c, enum command_class class)
 }
 
 bool
+access_acts_for(const struct client *c, uid_t uid)
+{
+	return c->uid == uid || is_admin(c);
+}
+
+bool
 access_owns(const struct client *c, const struct job *j)
 {
-	return c->uid == j->uid || is_admin(c);
+	return access_acts_for(c, j->uid);
 }

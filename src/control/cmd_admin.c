@@ -187,17 +187,11 @@ config_matches(const struct request *r, const char *name)
 }
 
 static void
-cmd_config(struct request *r)
+config_get(struct request *r)
 {
 	struct fields f;
 	char value[64];
 
-	if (!slice_is(&r->argv[1], "GET") || r->argc < 3) {
-		resp_put_errorf(r->out, "ERR",
-				"only CONFIG GET pattern: the configuration is in its files "
-				"(preforkd -T prints it)");
-		return;
-	}
 	fields_begin(&f, r->client->proto);
 	for (size_t i = 0; i < sizeof(config_rows) / sizeof(config_rows[0]); i++) {
 		if (!config_matches(r, config_rows[i].name))
@@ -230,6 +224,16 @@ cmd_shutdown(struct request *r)
 	resp_put_simple(r->out, "OK");
 }
 
+static const struct command config_subcommands[] = {
+	{.name = "CONFIG GET",
+	 .arity = -3,
+	 .class = CLASS_READ,
+	 .summary = "The few settings that Redis' tools ask for",
+	 .handle = config_get,
+	 .args = {{.name = "pattern", .multiple = true}}},
+	{.name = NULL},
+};
+
 const struct command admin_commands[] = {
 	{.name = "STATUS",
 	 .arity = 1,
@@ -245,9 +249,8 @@ const struct command admin_commands[] = {
 	{.name = "CONFIG",
 	 .arity = -2,
 	 .class = CLASS_READ,
-	 .summary = "CONFIG GET: the few settings that Redis' tools ask for",
-	 .handle = cmd_config,
-	 .args = {{.name = "pattern", .token = "GET", .multiple = true}}},
+	 .summary = "The configuration is in its files: preforkd -T prints it",
+	 .subcommands = config_subcommands},
 	{.name = "DRAIN",
 	 .arity = 1,
 	 .class = CLASS_ADMIN,

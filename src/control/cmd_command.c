@@ -4,14 +4,15 @@
 
 #include <ctype.h>
 
+/* Redis' way to write a name: "client|list". */
 static void
-put_lower(struct buf *b, const char *name)
+put_name(struct buf *b, const char *name)
 {
 	char lower[32];
 	size_t n = 0;
 
 	for (; n < sizeof(lower) && name[n]; n++)
-		lower[n] = (char)tolower((unsigned char)name[n]);
+		lower[n] = name[n] == ' ' ? '|' : (char)tolower((unsigned char)name[n]);
 	resp_put_bulk(b, lower, n);
 }
 
@@ -20,7 +21,7 @@ static void
 put_command(struct buf *b, enum resp_proto proto, const struct command *row)
 {
 	resp_put_array(b, 6);
-	put_lower(b, row->name);
+	put_name(b, row->name);
 	resp_put_int(b, row->arity);
 	resp_put_set(b, proto, 1);
 	resp_put_simple(b, row->class == CLASS_ADMIN ? "admin" : "fast");
@@ -55,30 +56,53 @@ put_doc_arg(struct buf *b, enum resp_proto proto, const struct command_arg *a)
 }
 
 static void
-put_doc(struct buf *b, enum resp_proto proto, const struct command *row)
+put_doc_args(struct buf *b, enum resp_proto proto, const struct command *row, size_t n)
 {
-	size_t n = 0;
-
-	while (row->args[n].name)
-		n++;
-	put_lower(b, row->name);
-	resp_put_map(b, proto, 3 + (n > 0));
-	resp_put_str(b, "summary");
-	resp_put_str(b, row->summary);
-	resp_put_str(b, "since");
-	resp_put_str(b, "0.1");
-	resp_put_str(b, "group");
-	resp_put_str(b, command_class_name(row->class));
-	if (!n)
-		return;
 	resp_put_str(b, "arguments");
 	resp_put_array(b, n);
 	for (size_t i = 0; i < n; i++)
 		put_doc_arg(b, proto, &row->args[i]);
 }
 
+static void put_docs(struct buf *b, enum resp_proto proto, const struct command *rows);
+
+static void
+put_doc(struct buf *b, enum resp_proto proto, const struct command *row)
+{
+	size_t n = 0;
+
+	while (row->args[n].name)
+		n++;
+	put_name(b, row->name);
+	resp_put_map(b, proto, 3 + (n > 0) + (row->subcommands != NULL));
+	resp_put_str(b, "summary");
+	resp_put_str(b, row->summary);
+	resp_put_str(b, "since");
+	resp_put_str(b, "0.1");
+	resp_put_str(b, "group");
+	resp_put_str(b, command_class_name(row->class));
+	if (n)
+		put_doc_args(b, proto, row, n);
+	if (!row->subcommands)
+		return;
+	resp_put_str(b, "subcommands");
+	put_docs(b, proto, row->subcommands);
+}
+
+static void
+put_docs(struct buf *b, enum resp_proto proto, const struct command *rows)
+{
+	size_t n = 0;
+
+	while (rows[n].name)
+		n++;
+	resp_put_map(b, proto, n);
+	for (size_t i = 0; i < n; i++)
+		put_doc(b, proto, &rows[i]);
+}
+
 static size_t
-command_count(void)
+command_total(void)
 {
 	size_t n = 0;
 
@@ -95,7 +119,7 @@ command_docs(struct request *r)
 	size_t n = 0;
 
 	if (r->argc == 2) {
-		resp_put_map(r->out, proto, command_count());
+		resp_put_map(r->out, proto, command_total());
 		for (size_t i = 0; (row = command_at(i)); i++)
 			put_doc(r->out, proto, row);
 		return;
@@ -113,7 +137,7 @@ put_all_commands(struct request *r)
 {
 	const struct command *row;
 
-	resp_put_array(r->out, command_count());
+	resp_put_array(r->out, command_total());
 	for (size_t i = 0; (row = command_at(i)); i++)
 		put_command(r->out, r->client->proto, row);
 }
@@ -137,27 +161,53 @@ command_info(struct request *r)
 }
 
 static void
-cmd_command(struct request *r)
+command_list(struct request *r)
 {
-	if (r->argc == 1)
-		put_all_commands(r);
-	else if (slice_is(&r->argv[1], "COUNT") && r->argc == 2)
-		resp_put_int(r->out, (int64_t)command_count());
-	else if (slice_is(&r->argv[1], "DOCS"))
-		command_docs(r);
-	else if (slice_is(&r->argv[1], "INFO"))
-		command_info(r);
-	else
-		resp_put_errorf(r->out, "ERR", "unknown subcommand: COMMAND COUNT, DOCS or INFO");
+	const struct command *row;
+
+	resp_put_array(r->out, command_total());
+	for (size_t i = 0; (row = command_at(i)); i++)
+		put_name(r->out, row->name);
 }
+
+static void
+command_count(struct request *r)
+{
+	resp_put_int(r->out, (int64_t)command_total());
+}
+
+static const struct command subcommands[] = {
+	{.name = "COMMAND COUNT",
+	 .arity = 2,
+	 .class = CLASS_CONNECTION,
+	 .summary = "How many commands there are",
+	 .handle = command_count},
+	{.name = "COMMAND DOCS",
+	 .arity = -2,
+	 .class = CLASS_CONNECTION,
+	 .summary = "What commands are for and what they take",
+	 .handle = command_docs,
+	 .args = {{.name = "command", .optional = true, .multiple = true}}},
+	{.name = "COMMAND INFO",
+	 .arity = -2,
+	 .class = CLASS_CONNECTION,
+	 .summary = "Arity and flags of commands",
+	 .handle = command_info,
+	 .args = {{.name = "command", .optional = true, .multiple = true}}},
+	{.name = "COMMAND LIST",
+	 .arity = 2,
+	 .class = CLASS_CONNECTION,
+	 .summary = "The names of the commands there are",
+	 .handle = command_list},
+	{.name = NULL},
+};
 
 const struct command command_commands[] = {
 	{.name = "COMMAND",
-	 .arity = -1,
+	 .arity = 1,
 	 .class = CLASS_CONNECTION,
-	 .summary = "The commands there are: COMMAND COUNT, DOCS or INFO",
-	 .handle = cmd_command,
-	 .args = {{.name = "subcommand", .optional = true},
-		  {.name = "command", .optional = true, .multiple = true}}},
+	 .summary = "Arity and flags of all commands",
+	 .handle = put_all_commands,
+	 .subcommands = subcommands},
 	{.name = NULL},
 };

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What stock Redis clients say of the connection itself: PING, ECHO, HELLO, QUIT.
- * Everybody who can connect may. */
+/* What stock Redis clients say of the connection itself: PING, ECHO, HELLO, QUIT,
+ * RESET, SELECT, TIME. Everybody who can connect may. */
 #include "config.h"
 
+#include "base/parse.h"
 #include "control/command.h"
 
 #include <string.h>
+#include <time.h>
 
 static void
 cmd_ping(struct request *r)
@@ -29,6 +31,39 @@ cmd_quit(struct request *r)
 {
 	resp_put_simple(r->out, "OK");
 	r->client->closing = true;
+}
+
+static void
+cmd_select(struct request *r)
+{
+	uint64_t n;
+
+	if (parse_u64(r->argv[1].data, r->argv[1].len, UINT64_MAX, &n) < 0)
+		resp_put_errorf(r->out, "ERR", "invalid DB index");
+	else if (n)
+		resp_put_errorf(r->out, "ERR", "DB index is out of range");
+	else
+		resp_put_simple(r->out, "OK");
+}
+
+static void
+cmd_time(struct request *r)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	resp_put_array(r->out, 2);
+	put_id(r->out, (uint64_t)now.tv_sec);
+	put_id(r->out, (uint64_t)now.tv_nsec / 1000);
+}
+
+/* As if it had just connected; what it is owed it gets, before and behind this. */
+static void
+cmd_reset(struct request *r)
+{
+	r->client->proto = RESP2;
+	r->client->name[0] = 0;
+	resp_put_simple(r->out, "RESET");
 }
 
 /* ---- HELLO ---- */
@@ -117,5 +152,21 @@ const struct command connection_commands[] = {
 	 .class = CLASS_CONNECTION,
 	 .summary = "Close the connection when all replies are out",
 	 .handle = cmd_quit},
+	{.name = "RESET",
+	 .arity = 1,
+	 .class = CLASS_CONNECTION,
+	 .summary = "Make the connection like a new one",
+	 .handle = cmd_reset},
+	{.name = "SELECT",
+	 .arity = 2,
+	 .class = CLASS_CONNECTION,
+	 .summary = "Taken for 0, the only database that there could be",
+	 .handle = cmd_select,
+	 .args = {{.name = "index"}}},
+	{.name = "TIME",
+	 .arity = 1,
+	 .class = CLASS_CONNECTION,
+	 .summary = "The daemon's clock: seconds, microseconds",
+	 .handle = cmd_time},
 	{.name = NULL},
 };

@@ -46,6 +46,23 @@ command_find(const char *name, size_t len)
 	return NULL;
 }
 
+const char *
+command_word(const struct command *row)
+{
+	const char *space = strrchr(row->name, ' ');
+
+	return space ? space + 1 : row->name;
+}
+
+static const struct command *
+find_subcommand(const struct command *row, const struct resp_slice *word)
+{
+	for (row = row->subcommands; row->name; row++)
+		if (slice_is(word, command_word(row)))
+			return row;
+	return NULL;
+}
+
 const char *command_class_name(enum command_class class)
 {
 	static const char *const names[] = {
@@ -93,6 +110,26 @@ put_unknown(struct buf *out, const struct resp_slice *word)
 	text_escape(shown, sizeof(shown), word->data, word->len < WORD_MAX ? word->len : WORD_MAX);
 	resp_put_errorf(out, "ERR", "unknown command '%s': COMMAND DOCS lists those there are",
 			shown);
+}
+
+/* What is no subcommand of row; word: NULL where there is none. */
+static void
+put_unknown_subcommand(struct buf *out, const struct command *row, const struct resp_slice *word)
+{
+	char shown[WORD_MAX * 4];
+	struct buf have = {0};
+
+	for (const struct command *sub = row->subcommands; sub->name; sub++)
+		buf_putf(&have, "%s%s", buf_len(&have) ? ", " : "", command_word(sub));
+	if (word)
+		text_escape(shown, sizeof(shown), word->data,
+			    word->len < WORD_MAX ? word->len : WORD_MAX);
+	resp_put_errorf(out, "ERR",
+			word ? "unknown subcommand '%s': %s has %.*s" :
+			       "%s%s needs a subcommand: %.*s",
+			word ? shown : "", row->name, (int)buf_len(&have),
+			buf_failed(&have) ? "" : buf_head(&have));
+	buf_free(&have);
 }
 
 static void
@@ -145,27 +182,51 @@ carry_out(struct request *r)
 		audit_done(r, reply_at);
 }
 
+/* Find r's row; false, and the error is in r->out: there is none that fits. */
+static bool
+find_row(struct request *r)
+{
+	const struct resp_slice *word = r->argc > 1 ? &r->argv[1] : NULL;
+	const struct command *row = command_find(r->argv[0].data, r->argv[0].len);
+
+	r->row = row;
+	if (row && row->subcommands && (word || !row->handle))
+		r->row = word ? find_subcommand(row, word) : NULL;
+	if (!row)
+		put_unknown(r->out, &r->argv[0]);
+	else if (!r->row)
+		put_unknown_subcommand(r->out, row, word);
+	return r->row;
+}
+
+/* May it be carried out? False: the error is in r->out. */
+static bool
+check(struct request *r)
+{
+	if (!find_row(r))
+		return false;
+	if (!arity_fits(r->row, r->argc))
+		put_usage(r->out, r->row);
+	else if (!access_allows(r->client, r->row->class))
+		refuse(r);
+	else
+		return true;
+	return false;
+}
+
 void
 command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 {
-	const struct command *row = command_find(argv[0].data, argv[0].len);
 	struct request r = {
 		.client = c,
 		.server = c->server,
-		.row = row,
 		.argv = argv,
 		.argc = argc,
 		.out = client_reply(c),
 		.now = loop_now(c->server->loop),
 	};
 
-	if (!row)
-		put_unknown(r.out, &argv[0]);
-	else if (!arity_fits(row, argc))
-		put_usage(r.out, row);
-	else if (!access_allows(c, row->class))
-		refuse(&r);
-	else
+	if (check(&r))
 		carry_out(&r);
 }
 

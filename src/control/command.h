@@ -3,8 +3,9 @@
  * command - the table of commands, and the way of a command through it.
  *
  * Floor 5. Each family of commands has its rows, at the end of its cmd_*.c;
- * dispatch, arity, access, COMMAND and its DOCS all come from them. A handler either puts one reply into r->out, or owes it by
- * client_await(). It may set client->closing; it frees nothing.
+ * dispatch, arity, access, COMMAND and its DOCS all come from them. A handler
+ * either puts one reply into r->out, or owes it by client_await(). It may set
+ * client->closing; it frees nothing.
  */
 #pragma once
 
@@ -29,11 +30,12 @@ struct command_arg {
 };
 
 struct command {
-	const char *name;
-	int arity; /* words, the name included; negative: at least so many */
+	const char *name; /* of a subcommand: both words */
+	int arity;	  /* words, the name included; negative: at least so many */
 	enum command_class class;
 	const char *summary;
-	void (*handle)(struct request *r);
+	void (*handle)(struct request *r); /* NULL: it is nothing without a subcommand */
+	const struct command *subcommands; /* ended by one without a name; NULL: it has none */
 	struct command_arg args[8];
 	bool defers; /* the reply may come later: r->out is not to be used then */
 };
@@ -51,6 +53,8 @@ char *command_refuse_length(struct client *c, const struct resp_slice *argv, siz
 			    size_t len);
 
 const struct command *command_find(const char *name, size_t len);
+/* The last word of its name. */
+const char *command_word(const struct command *row);
 /* The i-th of all rows; NULL past the end. */
 const struct command *command_at(size_t i);
 const char *command_class_name(enum command_class class);
@@ -70,6 +74,8 @@ bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
 
 /* ---- access.c ---- */
 bool access_allows(const struct client *c, enum command_class class);
+/* What is uid's, is it c's to see and to dispose of? */
+bool access_acts_for(const struct client *c, uid_t uid);
 bool access_owns(const struct client *c, const struct job *j);
 
 /* ---- audit.c: admin commands in the log ---- */

@@ -9,6 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static void
+put_row(struct buf *b, const struct command *row)
+{
+	buf_puts(b, ".It ");
+	command_put_synopsis(b, row, SYNOPSIS_MDOC);
+	buf_putf(b, "\n%s\n.Pq Cm %s\n", row->summary, command_class_name(row->class));
+}
+
 int
 main(void)
 {
@@ -17,9 +25,10 @@ main(void)
 
 	buf_puts(&b, ".Bl -tag -width Ds -compact\n");
 	for (size_t i = 0; (row = command_at(i)); i++) {
-		buf_puts(&b, ".It ");
-		command_put_synopsis(&b, row, SYNOPSIS_MDOC);
-		buf_putf(&b, "\n%s\n.Pq Cm %s\n", row->summary, command_class_name(row->class));
+		if (row->handle)
+			put_row(&b, row);
+		for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+			put_row(&b, sub);
 	}
 	buf_puts(&b, ".El\n");
 	if (buf_failed(&b) || fwrite(buf_head(&b), buf_len(&b), 1, stdout) != 1 || fflush(stdout)) {
