@@ -145,7 +145,7 @@ on_wait_over(struct timer *t, mono_t now)
 	(void)now;
 	if (r->job->decided)
 		return; /* its end is there already: this turn's pump tells it */
-	job_drop_waiter(r->job, &r->waiter);
+	job_drop_waiter(&r->waiter);
 	if (r->run) {
 		job_detach(r->job);
 		resp_put_errorf(out, "PENDING", "%llu", (unsigned long long)r->job->id);
@@ -265,7 +265,7 @@ client_drop_replies(struct client *c)
 
 		timer_clear(loop_timers(c->server->loop), &r->timer);
 		if (j)
-			job_drop_waiter(j, &r->waiter);
+			job_drop_waiter(&r->waiter);
 		if (j && r->run && j->attached)
 			pool_disconnect(j);
 		reply_free(r);

@@ -102,18 +102,22 @@ void
 job_add_waiter(struct job *j, struct job_waiter *w)
 {
 	w->next = j->waiters;
+	w->at = &j->waiters;
+	if (w->next)
+		w->next->at = &w->next;
 	j->waiters = w;
 }
 
 void
-job_drop_waiter(struct job *j, struct job_waiter *w)
+job_drop_waiter(struct job_waiter *w)
 {
-	for (struct job_waiter **at = &j->waiters; *at; at = &(*at)->next)
-		if (*at == w) {
-			*at = w->next;
-			w->next = NULL;
-			return;
-		}
+	if (!w->at)
+		return;
+	*w->at = w->next;
+	if (w->next)
+		w->next->at = w->at;
+	w->next = NULL;
+	w->at = NULL;
 }
 
 bool

@@ -41,7 +41,7 @@ struct job;
 /* Somebody who wants to know when a job is over. on_done is called once, from
  * the pump, with the waiter already taken off the job; it records and wakes. */
 struct job_waiter {
-	struct job_waiter *next;
+	struct job_waiter *next, **at; /* at: what points here; NULL: it waits for nothing */
 	void (*on_done)(struct job_waiter *w, const struct job *job);
 	const struct job_taker *taker; /* NULL: what it gets is no burden */
 };
@@ -114,7 +114,7 @@ void job_move(struct job *j, enum job_state to, enum job_reason reason);
 struct job_run *job_need_run(struct job *j);
 
 void job_add_waiter(struct job *j, struct job_waiter *w);
-void job_drop_waiter(struct job *j, struct job_waiter *w); /* no-op when it is not there */
+void job_drop_waiter(struct job_waiter *w); /* no-op when it waits for nothing */
 
 /* Would its result only lie about? */
 bool job_is_unwanted(const struct job *j);

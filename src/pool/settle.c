@@ -66,8 +66,7 @@ tell_waiters(struct job *j)
 	struct job_waiter *w;
 
 	while ((w = j->waiters)) {
-		j->waiters = w->next;
-		w->next = NULL;
+		job_drop_waiter(w);
 		w->on_done(w, j);
 	}
 }

@@ -198,13 +198,14 @@ test_waiters(void **state)
 		for (int i = 0; i < 3; i++)
 			job_add_waiter(j, &w[i]);
 		for (int i = 0; i < 3; i++) {
-			job_drop_waiter(j, &stranger);
+			job_drop_waiter(&stranger);
 			assert_int_equal(count_waiters(j), 3 - i);
 			assert_true(waits(j, &w[orders[o][i]]));
-			job_drop_waiter(j, &w[orders[o][i]]);
+			job_drop_waiter(&w[orders[o][i]]);
 			assert_false(waits(j, &w[orders[o][i]]));
 			assert_null(w[orders[o][i]].next);
-			job_drop_waiter(j, &w[orders[o][i]]); /* and once more */
+			assert_null(w[orders[o][i]].at);
+			job_drop_waiter(&w[orders[o][i]]); /* and once more */
 		}
 		assert_null(j->waiters);
 		job_free(j);
@@ -227,7 +228,7 @@ test_no_free_in_use(void **state)
 	(void)state;
 	job_add_waiter(j, &w);
 	assert_true(aborts(do_free, j));
-	job_drop_waiter(j, &w);
+	job_drop_waiter(&w);
 	list_append(&head, &j->link);
 	assert_true(aborts(do_free, j));
 	list_remove(&j->link);
