@@ -59,6 +59,14 @@ struct buf *client_reply(struct client *c);
  * long: then a RUN is answered -PENDING and goes on by itself, a RESULT null. */
 void client_await(struct client *c, struct job *j, bool run, int64_t wait_us);
 
+/* Owe a reply about some jobs, n of them (1 … AWAIT_JOBS_MAX; one that is there
+ * twice counts once): as soon as one of them is over (any), or all are, or wait_us
+ * has passed, those that are over, in the order in which they ended. False: no
+ * memory, and nothing is owed. */
+#define AWAIT_JOBS_MAX 1000
+bool client_await_some(struct client *c, struct job *const *jobs, size_t n, bool any,
+		       int64_t wait_us);
+
 /* Move what is ready, first in, first out, to the stream. False: not all had room. */
 bool client_collect(struct client *c);
 void client_drop_replies(struct client *c);

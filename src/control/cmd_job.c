@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about jobs: RUN, SUBMIT, RESULT, CANCEL, JOB, JOBS. */
+/* Commands about jobs: RUN, SUBMIT, RESULT, AWAIT, CANCEL, JOB, JOBS. */
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -169,7 +169,7 @@ cmd_submit(struct request *r)
 		put_id(r->out, j->id);
 }
 
-/* ---- RESULT, CANCEL ---- */
+/* ---- RESULT, AWAIT, CANCEL ---- */
 
 static void
 cmd_result(struct request *r)
@@ -182,6 +182,42 @@ cmd_result(struct request *r)
 	j = own_job(r, &r->argv[1]);
 	if (j)
 		wait_or_put(r, j, false, &o);
+}
+
+static void
+put_not_such(struct request *r, const struct resp_slice *word, const char *expected)
+{
+	char shown[128];
+
+	text_escape(shown, sizeof(shown), word->data, word->len);
+	resp_put_errorf(r->out, "BADOPTION", "'%s': must be %s", shown, expected);
+}
+
+static void
+cmd_await(struct request *r)
+{
+	struct job *jobs[AWAIT_JOBS_MAX];
+	bool any = slice_is(&r->argv[1], "ANY");
+	size_t n = r->argc - 3;
+	int64_t wait_us;
+
+	if (!any && !slice_is(&r->argv[1], "ALL")) {
+		put_not_such(r, &r->argv[1], "ANY or ALL");
+		return;
+	}
+	if (parse_duration(r->argv[2].data, r->argv[2].len, &wait_us) < 0) {
+		put_not_such(r, &r->argv[2], "a duration such as 500ms, 30s, 2h or infinity");
+		return;
+	}
+	if (n > AWAIT_JOBS_MAX) {
+		resp_put_errorf(r->out, "ERR", "AWAIT takes at most %d ids", AWAIT_JOBS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!(jobs[i] = own_job(r, &r->argv[3 + i])))
+			return;
+	if (!client_await_some(r->client, jobs, n, any, wait_us))
+		resp_put_errorf(r->out, "BUSY", "out of memory");
 }
 
 static void
@@ -370,6 +406,12 @@ const struct command job_commands[] = {
 	 .summary = "Get a job's result, or null while it is not finished",
 	 .handle = cmd_result,
 	 .args = {{.name = "id"}, OPTIONAL("wait", "WAIT")}},
+	{.name = "AWAIT",
+	 .arity = -4,
+	 .class = CLASS_SUBMIT,
+	 .summary = "Wait for one of some jobs, or for all; those that are finished",
+	 .handle = cmd_await,
+	 .args = {{.name = "ANY|ALL"}, {.name = "duration"}, {.name = "id", .multiple = true}}},
 	{.name = "CANCEL",
 	 .arity = -2,
 	 .class = CLASS_SUBMIT,

@@ -23,7 +23,7 @@ main(void)
 	const struct command *row;
 	struct buf b = {0};
 
-	buf_puts(&b, ".Bl -tag -width Ds -compact\n");
+	buf_puts(&b, ".Pp\n.Bl -tag -width Ds -compact\n");
 	for (size_t i = 0; (row = command_at(i)); i++) {
 		if (row->handle)
 			put_row(&b, row);

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Reply slots: replies leave in the order of their commands, jobs end in any. */
+#include "control/reply.h"
+
 #include "base/mem.h"
-#include "control/client.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct reply {
-	struct list link; /* in client->replies */
-	struct client *client;
-	struct job_waiter waiter;
-	struct job *job;  /* NULL: ready */
-	uint64_t kept_id; /* ready, but its outcome is still to be fetched; 0: it is here */
-	struct timer timer;
-	struct buf out;	       /* when it is ready */
-	size_t counted;	       /* bytes of out that are in client->reply_bytes */
-	enum resp_proto proto; /* that was in force when its command was read */
-	bool run;	       /* RUN, not RESULT */
-};
 
 static struct reply *
 first_reply(const struct client *c)
@@ -45,12 +33,20 @@ reply_new(struct client *c)
 	return r;
 }
 
-/* Bring what r holds into the client's account. */
-static void
+void
 reply_count(struct reply *r)
 {
-	r->client->reply_bytes += buf_len(&r->out) - r->counted;
-	r->counted = buf_len(&r->out);
+	size_t bytes = buf_len(&r->out) + (r->await ? await_bytes(r->await) : 0);
+
+	r->client->reply_bytes += bytes - r->counted;
+	r->counted = bytes;
+}
+
+/* Does it wait for a job, or lie here in parts? Then it takes no other reply. */
+static bool
+reply_is_taken(const struct reply *r)
+{
+	return r->job || r->await || r->kept_id;
 }
 
 static void
@@ -60,6 +56,7 @@ reply_free(struct reply *r)
 	r->client->reply_count--;
 	r->client->reply_bytes -= r->counted;
 	buf_free(&r->out);
+	await_free(r->await);
 	free(r);
 }
 
@@ -78,23 +75,35 @@ static const struct {
 	[REASON_STOPPING] = {"CANCELLED", "preforkd is stopping"},
 };
 
+const char *
+job_outcome_text(const struct job *j, size_t *ret_len)
+{
+	const char *text = "";
+
+	*ret_len = j->run->text_len;
+	if (*ret_len)
+		return j->run->text;
+	if (j->state != JOB_DONE)
+		text = outcome_errors[j->reason].text;
+	*ret_len = strlen(text);
+	return text;
+}
+
 void
 job_put_outcome(struct buf *out, const struct job *j)
 {
-	const struct job_run *run = j->run;
+	size_t len;
+	const char *text = job_outcome_text(j, &len);
 
 	if (j->state == JOB_DONE)
-		resp_put_bulk(out, run->text_len ? run->text : "", run->text_len);
-	else if (run->text_len)
-		resp_put_error(out, outcome_errors[j->reason].code, run->text, run->text_len);
+		resp_put_bulk(out, text, len);
 	else
-		resp_put_error(out, outcome_errors[j->reason].code, outcome_errors[j->reason].text,
-			       strlen(outcome_errors[j->reason].text));
+		resp_put_error(out, outcome_errors[j->reason].code, text, len);
 }
 
 /* ---- a reply becomes ready ---- */
 
-static bool
+bool
 client_is_full(struct client *c)
 {
 	return client_reply_bytes(c) > c->server->conf->control.client_memory;
@@ -107,7 +116,7 @@ reply_begin(struct reply *r)
 	return first_reply(r->client) == r ? &r->client->stream.out : &r->out;
 }
 
-static void
+void
 reply_end(struct reply *r)
 {
 	struct client *c = r->client;
@@ -117,7 +126,7 @@ reply_end(struct reply *r)
 	reply_count(r);
 	if (buf_failed(&r->out))
 		c->gone = true;
-	if (first_reply(c) == r && !r->kept_id)
+	if (first_reply(c) == r && !reply_is_taken(r))
 		reply_free(r);
 	client_note(c);
 }
@@ -155,24 +164,32 @@ on_wait_over(struct timer *t, mono_t now)
 	reply_end(r);
 }
 
-void
-client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
+struct reply *
+reply_owe(struct client *c, int64_t wait_us, void (*on_due)(struct timer *t, mono_t))
 {
 	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
 
 	/* The slot that was made for a reply that is there at once is taken. */
-	if (!r || r->job || r->kept_id || buf_len(&r->out) || buf_failed(&r->out))
+	if (!r || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out))
 		r = reply_new(c);
 	r->proto = c->proto;
+	r->timer.on_due = on_due;
+	if (wait_us != USEC_INFINITY)
+		timer_set(loop_timers(c->server->loop), &r->timer,
+			  mono_add(loop_now(c->server->loop), wait_us));
+	return r;
+}
+
+void
+client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
+{
+	struct reply *r = reply_owe(c, wait_us, on_wait_over);
+
 	r->job = j;
 	r->run = run;
 	r->waiter.on_done = on_done;
 	r->waiter.taker = run ? &c->taker : NULL;
-	r->timer.on_due = on_wait_over;
 	job_add_waiter(j, &r->waiter);
-	if (wait_us != USEC_INFINITY)
-		timer_set(loop_timers(c->server->loop), &r->timer,
-			  mono_add(loop_now(c->server->loop), wait_us));
 }
 
 /* ---- order ---- */
@@ -185,28 +202,34 @@ client_reply(struct client *c)
 	if (list_empty(&c->replies))
 		return &c->stream.out;
 	last = last_reply(c);
-	if (last->job ||
-	    last->kept_id) /* it waits: a slot behind it, which takes all that are there at once */
+	if (reply_is_taken(last)) /* a slot behind it, which takes all that are there at once */
 		last = reply_new(c);
 	return &last->out;
 }
 
-/* Fetch a kept outcome. False: there is no room for it. */
+/* Fetch what was not put into r->out. False: there is no room for it. */
 static bool
 reply_fetch(struct reply *r)
 {
 	struct client *c = r->client;
-	const struct job *j = pools_job(c->server->pools, r->kept_id);
+	const struct job *j = r->await ? NULL : pools_job(c->server->pools, r->kept_id);
 
 	if (buf_len(&c->stream.out) > c->server->conf->control.client_memory)
 		return false;
-	if (j)
+	if (r->await)
+		await_put(r->await, &c->stream.out);
+	else if (j)
 		job_put_outcome(&c->stream.out, j);
 	else
 		resp_put_errorf(&c->stream.out, "NOJOB",
 				"its result was no longer kept when its turn came");
-	r->kept_id = 0;
 	return true;
+}
+
+static bool
+reply_waits(const struct reply *r)
+{
+	return r->job || (r->await && await_waits(r->await));
 }
 
 bool
@@ -214,8 +237,8 @@ client_collect(struct client *c)
 {
 	struct reply *r;
 
-	while ((r = first_reply(c)) && !r->job) {
-		if (r->kept_id && !reply_fetch(r))
+	while ((r = first_reply(c)) && !reply_waits(r)) {
+		if (reply_is_taken(r) && !reply_fetch(r))
 			return false;
 		if (buf_failed(&r->out))
 			c->gone = true;

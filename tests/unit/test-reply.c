@@ -11,201 +11,15 @@
 
 #include <cmocka.h>
 
-#include "control/client.h"
+#include "connection.h"
 #include "random.h"
 
-#include "base/mem.h"
-#include "loop-thread.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct loop_thread t;
-static struct pools *pools;
-static struct server *server;
-static struct pool *pool;
-static struct client *client;
-static struct conf_pool pool_conf;
-static struct conf conf;
-static uint64_t first; /* id of the first job; they are counted from 0 below */
-static int peer;       /* the other end; -1: closed */
-static bool orphaned;
-static char got[8 * 1024 * 1024]; /* what the peer has read and nobody has looked at */
-static size_t got_len;
-
-/* ---- set-up ---- */
-
-static void
-on_turn(mono_t now)
-{
-	pools_turn(pools, now);
-	server_turn(server);
-}
-
-static void
-on_orphaned(void *ctx)
-{
-	(void)ctx;
-	orphaned = true;
-}
-
-static const struct server_ops server_ops = {.orphaned = on_orphaned};
-
-static int
-start(void **state)
-{
-	static char *no_environment[] = {NULL};
-	static char name[] = "p";
-	int pair[2];
-
-	(void)state;
-	pool_conf = (struct conf_pool){
-		.name = name,
-		.protocol = PROTOCOL_LINE,
-		.pipeline = 1,
-		.queue = {.limit = 100000, .memory = UINT64_MAX},
-		.job = {.timeout_us = USEC_INFINITY,
-			.keep_us = 3600 * USEC_PER_SEC,
-			.keep_memory = UINT64_MAX,
-			.max_payload = 1 << 20,
-			.max_result = 1 << 20},
-	};
-	conf = (struct conf){.pools = &pool_conf, .n_pools = 1};
-	conf.control.client_memory = 1 << 20;
-	got_len = 0;
-	orphaned = false;
-	pools = NULL;
-	log_setup("test-reply", LOG_CRIT, LOG_FORMAT_TEXT);
-	/* The loop must not turn before there is something to be turned. */
-	loop_thread_start(&t, NULL);
-	pools = pools_new(t.loop, &conf, "/nonexistent", 1024, no_environment);
-	server = server_new(t.loop, pools, &conf, &server_ops, NULL);
-	pool = &pools->v[0];
-	first = pools->next_id;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	peer = pair[1];
-	fcntl(peer, F_SETFL, O_NONBLOCK);
-	assert_int_equal(server_adopt(server, pair[0]), 0);
-	client = container_of(list_first(&server->clients), struct client, all);
-	t.on_turn = on_turn;
-	return 0;
-}
-
-static void
-hang_up(void)
-{
-	close(peer);
-	peer = -1;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	server_free(server);
-	pools_free(pools);
-	t.on_turn = NULL;
-	loop_thread_stop(&t);
-	if (peer >= 0)
-		hang_up();
-	return 0;
-}
-
-static void
-turn(void)
-{
-	loop_thread_turn(&t);
-}
-
-/* ---- the peer ---- */
-
-static void
-send_all(const char *data, size_t len)
-{
-	assert_int_equal(write(peer, data, len), len);
-}
-
-/* Commands, and the turn in which they are read. */
-static void
-send_text(const char *text)
-{
-	send_all(text, strlen(text));
-	turn();
-}
-
-/* Read what is there. False at the end of file. */
-static bool
-receive(void)
-{
-	ssize_t n;
-
-	while ((n = read(peer, got + got_len, sizeof(got) - got_len)) > 0)
-		got_len += (size_t)n;
-	return n < 0;
-}
-
-/* Exactly this has come since the last look. */
-static void
-expect(const char *text)
-{
-	receive();
-	if (got_len != strlen(text) || memcmp(got, text, got_len) != 0)
-		fail_msg("'%.*s' for '%s'", (int)got_len, got, text);
-	got_len = 0;
-}
-
-static void
-expect_end(const char *text)
-{
-	assert_false(receive());
-	expect(text);
-	assert_true(orphaned);
-	assert_int_equal(server->client_count, 0);
-}
-
-/* ---- the workers' part ---- */
-
-static struct job *
-job(unsigned n)
-{
-	return pools_job(pools, first + n);
-}
-
-/* A worker has it. */
-static void
-begin(unsigned n)
-{
-	struct job *j = job(n);
-
-	queue_remove(&pool->queue, j);
-	job_move(j, JOB_RUNNING, REASON_NONE);
-	job_need_run(j);
-	pool->running++;
-	pool->running_bytes += j->payload_len;
-}
-
-static void
-end(unsigned n, enum job_state verdict, enum job_reason reason, const char *text)
-{
-	if (job(n)->state == JOB_QUEUED && verdict != JOB_CANCELLED)
-		begin(n);
-	pool_decide(job(n), verdict, reason, mem_strdup(text));
-}
-
-/* Job n is done, its result is its own number; the turn is the caller's. */
-static void
-done(unsigned n)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%u", n);
-	end(n, JOB_DONE, REASON_NONE, text);
-}
 
 /* ---- order ---- */
 
@@ -251,8 +65,8 @@ test_errors_behind_awaited(void **state)
 	snprintf(want, sizeof(want),
 		 "$1\r\n0\r\n-NOPOOL no pool 'q': POOLS lists those there are\r\n$%d\r\n%llu\r\n"
 		 "$1\r\n2\r\n",
-		 snprintf(NULL, 0, "%llu", (unsigned long long)first + 1),
-		 (unsigned long long)first + 1);
+		 snprintf(NULL, 0, "%llu", (unsigned long long)first_id + 1),
+		 (unsigned long long)first_id + 1);
 	expect(want);
 }
 
@@ -382,7 +196,7 @@ test_outcomes(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		send_text("RUN p a\r\n");
-		end(i, rows[i].verdict, rows[i].reason, rows[i].text);
+		end_job(i, rows[i].verdict, rows[i].reason, rows[i].text);
 		turn();
 		expect(rows[i].reply);
 	}
@@ -390,24 +204,12 @@ test_outcomes(void **state)
 
 /* ---- WAIT ---- */
 
-/* Until the peer has something to read. */
-static void
-wait_for_reply(void)
-{
-	char c;
-
-	while (recv(peer, &c, 1, MSG_PEEK) < 0) {
-		assert_int_equal(errno, EAGAIN);
-		loop_thread_wait(&t);
-	}
-}
-
 static void
 expect_pending(unsigned n)
 {
 	char want[64];
 
-	snprintf(want, sizeof(want), "-PENDING %llu\r\n", (unsigned long long)first + n);
+	snprintf(want, sizeof(want), "-PENDING %llu\r\n", (unsigned long long)first_id + n);
 	expect(want);
 }
 
@@ -416,7 +218,8 @@ send_result(unsigned n, const char *options)
 {
 	char text[128];
 
-	snprintf(text, sizeof(text), "RESULT %llu%s\r\n", (unsigned long long)first + n, options);
+	snprintf(text, sizeof(text), "RESULT %llu%s\r\n", (unsigned long long)first_id + n,
+		 options);
 	send_text(text);
 }
 
@@ -489,13 +292,13 @@ test_wait_in_order(void **state)
 	(void)state;
 	send_text("RUN p a\r\nRUN p WAIT 1ms b\r\nPING\r\n");
 	while (job(1)->waiters)
-		loop_thread_wait(&t);
+		loop_thread_wait(&thread);
 	turn();
 	expect("");
 	done(0);
 	turn();
 	snprintf(want, sizeof(want), "$1\r\n0\r\n-PENDING %llu\r\n+PONG\r\n",
-		 (unsigned long long)first + 1);
+		 (unsigned long long)first_id + 1);
 	expect(want);
 }
 
@@ -508,7 +311,7 @@ test_wait_and_done(void **state)
 	done(0);
 	turn();
 	expect("$1\r\n0\r\n");
-	assert_true(mono_is_never(timers_next(loop_timers(t.loop))));
+	assert_true(mono_is_never(timers_next(loop_timers(thread.loop))));
 }
 
 /* ---- budgets ---- */
@@ -602,10 +405,10 @@ test_bytes_of_results(void **state)
 	conf.control.client_memory = 1000;
 	memset(large, 'r', sizeof(large) - 1);
 	send_text("RUN p a\r\nRUN p b\r\nRUN p c\r\n");
-	end(1, JOB_DONE, REASON_NONE, large);
+	end_job(1, JOB_DONE, REASON_NONE, large);
 	turn();
 	assert_in_range(client_reply_bytes(client), 600, 620);
-	end(2, JOB_DONE, REASON_NONE, large);
+	end_job(2, JOB_DONE, REASON_NONE, large);
 	turn();
 	assert_in_range(client_reply_bytes(client), 1200, 1240);
 	send_text("PING\r\n");
@@ -666,14 +469,14 @@ check_disconnect(enum conf_on_disconnect how, int when, int left)
 	pool_conf.job.on_disconnect = how;
 	send_text(when == KEYED ? "RUN p KEY k a\r\n" : "RUN p WAIT 1h a\r\n");
 	if (when == RUNNING || when == ANSWERED)
-		begin(0);
+		begin_job(0);
 	if (when == WAITED)
 		job_detach(job(0)); /* as -PENDING does */
 	hang_up();
 	turn();
 	assert_true(orphaned);
 	if (job(0) && job(0)->decided)
-		loop_thread_wait(&t); /* a cancelled job makes another turn happen */
+		loop_thread_wait(&thread); /* a cancelled job makes another turn happen */
 	if (when == ANSWERED) {
 		done(0);
 		turn();
@@ -726,11 +529,11 @@ test_disconnect_with_many(void **state)
 	send_result(3, " WAIT 1h");
 	done(1);
 	turn();
-	begin(2);
+	begin_job(2);
 	assert_null(job(1));
 	hang_up();
 	turn();
-	loop_thread_wait(&t);
+	loop_thread_wait(&thread);
 	assert_null(job(0));
 	assert_null(job(2));
 	assert_int_equal(job(3)->state, JOB_QUEUED); /* a SUBMIT is nobody's connection's */
