@@ -16,6 +16,13 @@ static const char *const withheld[] = {
 	"WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID",
 };
 
+/* As the configuration calls them. */
+static const char *const channel_names[] = {
+	[CHANNEL_STDIO] = "stdio",
+	[CHANNEL_FD3] = "fd3",
+	[CHANNEL_PIPE] = "pipe",
+};
+
 struct vector {
 	char **v;
 	size_t count, cap;
@@ -102,6 +109,9 @@ environment_of(const struct worker *w)
 	vector_set(&e, mem_printf("PREFORKD_WORKER=%u", w->index));
 	vector_set(&e, mem_printf("PREFORKD_PROTOCOL=%s",
 				  codec_level_name((enum codec_level)conf->protocol)));
+	vector_set(&e, mem_printf("PREFORKD_CHANNEL=%s", channel_names[conf->channel]));
+	vector_set(&e, mem_printf("PREFORKD_MAX_RESULT=%llu",
+				  (unsigned long long)conf->job.max_result));
 	vector_set(&e, mem_printf("PREFORKD_GENERATION=%llu", (unsigned long long)w->generation));
 	return e.v;
 }

@@ -270,6 +270,7 @@ def test_environment(make):
     assert env["GREETING"] == "hello you" and env["LANG"] == "C" and env["TZ"] == "Europe/Paris"
     assert env["PREFORKD_POOL"] == "p" and env["PREFORKD_WORKER"] in ("0", "1")
     assert env["PREFORKD_PROTOCOL"] == "line" and env["PREFORKD_GENERATION"].isdigit()
+    assert env["PREFORKD_CHANNEL"] == "stdio" and env["PREFORKD_MAX_RESULT"] == str(16 << 20)
     assert env["PYTHONUNBUFFERED"] == "1" and env["PATH"]
     for name in "SECRET NOTIFY_SOCKET LISTEN_FDS LISTEN_PID WATCHDOG_USEC WATCHDOG_PID".split():
         assert name not in env
@@ -277,6 +278,16 @@ def test_environment(make):
     allowed.append(d.mark.split("=")[0])
     for name in env:
         assert name in allowed or name.startswith("PREFORKD_"), name
+
+
+def test_a_worker_knows_its_channel_and_bounds(start):
+    d = start(
+        pool("pipe", channel="pipe", job={"max_result": 12345}),
+        pool("fd3", ACT, "--fd3", channel="fd3"),
+    )
+    assert environ(d, "pipe")["PREFORKD_CHANNEL"] == "pipe"
+    assert environ(d, "pipe")["PREFORKD_MAX_RESULT"] == "12345"
+    assert environ(d, "fd3")["PREFORKD_CHANNEL"] == "fd3"
 
 
 def test_slot_number_is_kept_by_the_replacement(start):
