@@ -30,6 +30,7 @@ ROOT = os.getuid() == 0
 
 PREFORKD = str(BUILD / "preforkd")
 PREFORKCTL = str(BUILD / "preforkctl")
+EACH = str(BUILD / "preforkd-each")
 ACT = str(BUILD / "tests/workers/act")
 ECHO_C = str(BUILD / "tests/workers/echo")
 
