@@ -88,8 +88,8 @@ is_nearer(const char *typed, const char *name, unsigned *best)
 	return true;
 }
 
-static int
-bad_verb(const char *name)
+int
+args_bad_verb(const char *name)
 {
 	unsigned best = NEAR + 1;
 	const char *nearest = NULL;
@@ -197,7 +197,7 @@ take_word(struct walk *w)
 		return STATUS_OK;
 	}
 	w->verb = verb_find(word);
-	return w->verb ? STATUS_OK : bad_verb(word);
+	return w->verb ? STATUS_OK : args_bad_verb(word);
 }
 
 static bool

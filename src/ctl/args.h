@@ -100,6 +100,9 @@ const struct verb *verb_find(const char *name);
  * when the mistake has been printed. args->words is allocated. */
 int args_parse(int n, char **argv, struct args *args, const struct verb **ret_verb);
 
+/* There is no such verb; says so, and what may have been meant. STATUS_USAGE. */
+int args_bad_verb(const char *name);
+
 /* Print a mistake and the verb's synopsis; returns STATUS_USAGE. */
 int args_usage(const struct verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -125,6 +128,7 @@ int verb_pause(struct ctl *ctl, const struct args *args);
 int verb_resume(struct ctl *ctl, const struct args *args);
 int verb_drain(struct ctl *ctl, const struct args *args);
 int verb_stop(struct ctl *ctl, const struct args *args);
+int verb_call(struct ctl *ctl, const struct args *args);
 int verb_ping(struct ctl *ctl, const struct args *args);
 int verb_map(struct ctl *ctl, const struct args *args);
 int verb_help(struct ctl *ctl, const struct args *args);

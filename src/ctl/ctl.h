@@ -41,6 +41,9 @@ struct ctl {
 /* Dies with a message when there is no memory: a client has nothing to save. */
 void *ctl_realloc(void *ptr, size_t n);
 
+/* text_escape() into as much as it takes; malloc'ed. */
+char *ctl_escape(const char *data, size_t len);
+
 /* "preforkctl: …" to standard error. */
 void ctl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

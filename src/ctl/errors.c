@@ -113,3 +113,11 @@ ctl_realloc(void *ptr, size_t n)
 	}
 	return p;
 }
+
+char *
+ctl_escape(const char *data, size_t len)
+{
+	size_t cap = len * 4 + 8; /* \xNN each, and what text_escape() wants at least */
+
+	return text_escape(ctl_realloc(NULL, cap), cap, data, len);
+}

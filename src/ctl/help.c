@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "ctl/help.h"
+
 #include "ctl/args.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void
 print_option(const struct option_row *o)
@@ -44,7 +47,8 @@ help_all(void)
 	puts("Options of all verbs:");
 	print_options(OPT_GLOBAL | OPT(JSON));
 	puts("\nThe socket is that of -s, $PREFORKD_SOCKET, $XDG_RUNTIME_DIR/preforkd/control.sock\n"
-	     "if there is one, or /run/preforkd/control.sock. preforkctl help VERB says more.\n\n"
+	     "if there is one, or /run/preforkd/control.sock. preforkctl help VERB says more;\n"
+	     "preforkctl help commands is about those of the control socket.\n\n"
 	     "Exit status: 0; 1 the job failed; 124 it timed out; 70 its worker crashed; 75 busy, or\n"
 	     "not finished; 65 payload refused; 69 no daemon, or no worker comes up; 77 no\n"
 	     "permission; 64 usage.");
@@ -68,11 +72,17 @@ help_verb(const struct verb *v)
 int
 verb_help(struct ctl *ctl, const struct args *args)
 {
-	(void)ctl;
-	if (args->count == 0)
+	const char *word = args->count ? args->words[0] : NULL;
+	const struct verb *v = word ? verb_find(word) : NULL;
+
+	if (!word)
 		return help_all();
-	const struct verb *v = verb_find(args->words[0]);
-	if (!v)
-		return args_usage(NULL, "there is no verb \"%s\"", args->words[0]);
-	return help_verb(v);
+	if (v)
+		return help_verb(v);
+	if (strcmp(word, "commands") == 0)
+		return help_commands(ctl);
+	/* RUN is a command, run a verb */
+	if (strpbrk(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+		return help_command(ctl, word);
+	return args_bad_verb(word);
 }

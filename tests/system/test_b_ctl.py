@@ -178,6 +178,40 @@ def test_ping_version_help(ctl):
     assert run(PREFORKCTL, "--help").returncode == 0
 
 
+def test_help_on_commands(ctl):
+    """The daemon's own words: whatever commands it has are in it."""
+    names = [name.upper() for name in lib.mapping(ctl.d.cmd("COMMAND", "DOCS"))]
+    listed = ctl.out("help", "commands")
+    assert "RUN" in names and all("\n  %s " % name in listed for name in names)
+    one = ctl.out("help", "RUN")
+    assert one.startswith("command: RUN pool [KEY key] [TIMEOUT timeout]") and "payload\n" in one
+    assert 'the right "submit"' in one
+    assert "CLIENT SETNAME" in ctl.out("help", "Client")
+    r = ctl("help", "NOTHING", status=64)
+    assert b"help commands" in r.stderr
+    assert b"did you mean status?" in ctl("help", "stats", status=64).stderr
+    ctl.d.stop()
+    ctl("help", "RUN", status=69)
+    ctl("help", "run")
+
+
+def test_call(ctl):
+    """For who wants just this: plain for a program, as redis-cli for a person."""
+    assert ctl.out("call", "PING") == "PONG\n"
+    assert ctl.out("call", "RUN", "p", "echo --json") == "--json\n"
+    assert ctl.json("call", "COMMAND", "COUNT") > 10
+    pools = ctl.lines("call", "POOLS")
+    assert pools[:2] == ["name", "p"]
+    t = ctl.on_terminal("call", "POOL", "p")
+    assert t.end() == 0
+    lines = t.text().splitlines()
+    assert lines[0] == ' 1) "name"' and lines[1] == ' 2) "p"'
+    assert "(integer) 1" in t.text() and "(nil)" in t.text()
+    assert b"NOPOOL" in ctl("call", "RUN", "nowhere", "x", status=1).stderr
+    assert b"COMMAND DOCS" in ctl("call", "NONSENSE", status=1).stderr
+    ctl("call", status=64)
+
+
 @pytest.mark.parametrize("how", [["stop"], ["stop", "--now"]])
 def test_stop(ctl, how):
     ctl(*how)
