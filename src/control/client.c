@@ -4,7 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "control/command.h"
+#include "control/multi.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static bool
 client_over_budget(struct client *c)
 {
 	return c->reply_count >= CLIENT_SLOTS_MAX ||
-	       client_reply_bytes(c) > c->server->conf->control.client_memory;
+	       client_reply_bytes(c) + multi_bytes(c) > c->server->conf->control.client_memory;
 }
 
 /* ---- input ---- */
@@ -51,6 +51,7 @@ client_check_length(struct client *c)
 	*text++ = 0;
 	resp_put_error(client_reply(c), refusal, text, strlen(text));
 	free(refusal);
+	multi_spoil(c);
 	resp_skip(&c->parser);
 }
 
@@ -178,6 +179,7 @@ void
 client_free(struct client *c)
 {
 	client_drop_replies(c);
+	multi_drop(c);
 	stream_close(&c->stream);
 	resp_parser_free(&c->parser);
 	list_remove(&c->all);

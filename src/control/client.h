@@ -18,6 +18,8 @@
 #define CLIENT_NAME_MAX 64
 #define CLIENT_SLOTS_MAX 16384 /* replies owed to one connection */
 
+struct multi;
+
 struct client {
 	struct server *server;
 	struct list all, dirty;
@@ -26,7 +28,8 @@ struct client {
 	struct list replies; /* struct reply, in the order of their commands */
 	size_t reply_count;
 	struct job_taker taker;
-	size_t reply_bytes; /* in finished replies that wait for an earlier one */
+	size_t reply_bytes;  /* in finished replies that wait for an earlier one */
+	struct multi *multi; /* NULL: no MULTI */
 	enum resp_proto proto;
 	uint64_t id;
 	uid_t uid;

@@ -261,6 +261,7 @@ const struct command admin_commands[] = {
 	 .class = CLASS_ADMIN,
 	 .summary = "Drain and end; NOW: without waiting for jobs",
 	 .handle = cmd_shutdown,
+	 .in_multi = MULTI_REFUSED,
 	 .args = {{.name = "now", .token = NULL, .optional = true}}},
 	{.name = NULL},
 };

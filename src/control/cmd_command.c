@@ -20,11 +20,15 @@ put_name(struct buf *b, const char *name)
 static void
 put_command(struct buf *b, enum resp_proto proto, const struct command *row)
 {
+	bool no_multi = row->in_multi == MULTI_REFUSED;
+
 	resp_put_array(b, 6);
 	put_name(b, row->name);
 	resp_put_int(b, row->arity);
-	resp_put_set(b, proto, 1);
+	resp_put_set(b, proto, no_multi ? 2 : 1);
 	resp_put_simple(b, row->class == CLASS_ADMIN ? "admin" : "fast");
+	if (no_multi)
+		resp_put_simple(b, "no_multi");
 	for (int i = 0; i < 3; i++)
 		resp_put_int(b, 0);
 }

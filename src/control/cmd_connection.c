@@ -4,7 +4,7 @@
 #include "config.h"
 
 #include "base/parse.h"
-#include "control/command.h"
+#include "control/multi.h"
 
 #include <string.h>
 #include <time.h>
@@ -61,6 +61,7 @@ cmd_time(struct request *r)
 static void
 cmd_reset(struct request *r)
 {
+	multi_drop(r->client);
 	r->client->proto = RESP2;
 	r->client->name[0] = 0;
 	resp_put_simple(r->out, "RESET");
@@ -144,6 +145,7 @@ const struct command connection_commands[] = {
 	 .class = CLASS_CONNECTION,
 	 .summary = "Choose RESP2 or RESP3, and learn who serves",
 	 .handle = cmd_hello,
+	 .in_multi = MULTI_REFUSED,
 	 .args = {{.name = "protover", .optional = true},
 		  {.name = "username password", .token = "AUTH", .optional = true},
 		  {.name = "clientname", .token = "SETNAME", .optional = true}}},
@@ -151,12 +153,14 @@ const struct command connection_commands[] = {
 	 .arity = -1,
 	 .class = CLASS_CONNECTION,
 	 .summary = "Close the connection when all replies are out",
-	 .handle = cmd_quit},
+	 .handle = cmd_quit,
+	 .in_multi = MULTI_AT_ONCE},
 	{.name = "RESET",
 	 .arity = 1,
 	 .class = CLASS_CONNECTION,
 	 .summary = "Make the connection like a new one",
-	 .handle = cmd_reset},
+	 .handle = cmd_reset,
+	 .in_multi = MULTI_AT_ONCE},
 	{.name = "SELECT",
 	 .arity = 2,
 	 .class = CLASS_CONNECTION,

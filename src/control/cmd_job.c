@@ -109,14 +109,13 @@ make_opts(const struct options *o, struct job_opts **ret)
 
 /* What RUN and SUBMIT have in common: NULL, and the error is in r->out. */
 static struct job *
-submit(struct request *r, unsigned allowed, bool run, struct options *ret_options)
+submit(struct request *r, unsigned allowed, bool run, struct options *ret_options, bool *ret_new)
 {
 	const struct resp_slice *payload = &r->argv[r->argc - 1];
 	struct pool *p = request_pool(r, &r->argv[1]);
 	struct submission s = {.uid = r->client->uid, .run = run};
 	struct job *j;
 	const char *why;
-	bool fresh;
 	int error;
 
 	if (!p || !options_read(r, 2, r->argc - 1, allowed, ret_options))
@@ -128,7 +127,7 @@ submit(struct request *r, unsigned allowed, bool run, struct options *ret_option
 		put_submit_error(r, p, POOL_E_MEMORY, NULL);
 		return NULL;
 	}
-	error = pool_submit(p, &s, r->now, &j, &fresh, &why);
+	error = pool_submit(p, &s, r->now, &j, ret_new, &why);
 	if (error) {
 		put_submit_error(r, p, error, why);
 		return NULL;
@@ -152,18 +151,27 @@ static void
 cmd_run(struct request *r)
 {
 	struct options o;
-	struct job *j =
-		submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP | OPTION_WAIT, true, &o);
+	bool fresh;
+	struct job *j = submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP | OPTION_WAIT, true, &o,
+			       &fresh);
 
 	if (j)
 		wait_or_put(r, j, true, &o);
 }
 
+static struct job *
+submit_accept(struct request *r, bool *ret_new)
+{
+	struct options o;
+
+	return submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP, false, &o, ret_new);
+}
+
 static void
 cmd_submit(struct request *r)
 {
-	struct options o;
-	struct job *j = submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP, false, &o);
+	bool fresh;
+	struct job *j = submit_accept(r, &fresh);
 
 	if (j)
 		put_id(r->out, j->id);
@@ -394,6 +402,7 @@ const struct command job_commands[] = {
 	 .class = CLASS_SUBMIT,
 	 .summary = "Give a job to a pool and get its id",
 	 .handle = cmd_submit,
+	 .accept = submit_accept,
 	 .defers = true,
 	 .args = {{.name = "pool"},
 		  OPTIONAL("key", "KEY"),

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "control/multi.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 #define ARGUMENT_MAX (64 * 1024) /* of an argument that is no payload */
 
 static const struct command *const families[] = {
-	job_commands,	     pool_commands,   admin_commands,
-	connection_commands, client_commands, command_commands,
+	job_commands,	 pool_commands,	   admin_commands, connection_commands,
+	client_commands, command_commands, multi_commands,
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
@@ -199,9 +200,8 @@ find_row(struct request *r)
 	return r->row;
 }
 
-/* May it be carried out? False: the error is in r->out. */
-static bool
-check(struct request *r)
+bool
+command_check(struct request *r)
 {
 	if (!find_row(r))
 		return false;
@@ -209,6 +209,9 @@ check(struct request *r)
 		put_usage(r->out, r->row);
 	else if (!access_allows(r->client, r->row->class))
 		refuse(r);
+	else if (r->client->multi && r->row->in_multi == MULTI_REFUSED)
+		resp_put_errorf(r->out, "ERR", "Command not allowed inside a transaction: %s",
+				r->row->name);
 	else
 		return true;
 	return false;
@@ -226,8 +229,12 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 		.now = loop_now(c->server->loop),
 	};
 
-	if (check(&r))
+	if (!command_check(&r))
+		multi_spoil(c);
+	else if (!c->multi || r.row->in_multi == MULTI_AT_ONCE)
 		carry_out(&r);
+	else
+		multi_queue(&r);
 }
 
 /* Before a long argument is buffered: is it for somebody who may, and for a pool
@@ -250,6 +257,8 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
 		limit = p->conf->job.max_payload;
 	}
+	if (c->multi && !multi_has_room(c, len))
+		return mem_strdup("TOOBIG more than a MULTI can hold (control.client_memory)");
 	if (len <= limit)
 		return NULL;
 	return mem_printf("TOOBIG %zu bytes, and at most %llu are taken (job.max_payload)", len,

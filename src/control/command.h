@@ -13,6 +13,13 @@
 
 enum command_class { CLASS_CONNECTION, CLASS_READ, CLASS_SUBMIT, CLASS_ADMIN };
 
+/* What a command does between MULTI and EXEC. */
+enum command_in_multi {
+	MULTI_QUEUED,
+	MULTI_AT_ONCE,
+	MULTI_REFUSED, /* its reply is none, or several, or would change the next one's form */
+};
+
 struct request {
 	struct client *client;
 	struct server *server;
@@ -36,15 +43,21 @@ struct command {
 	const char *summary;
 	void (*handle)(struct request *r); /* NULL: it is nothing without a subcommand */
 	const struct command *subcommands; /* ended by one without a name; NULL: it has none */
+	/* Of a command that submits a job and replies with its id, the first half: NULL, and
+	 * the error is in r->out. *ret_new: see pool_submit(). */
+	struct job *(*accept)(struct request *r, bool *ret_new);
 	struct command_arg args[8];
+	enum command_in_multi in_multi;
 	bool defers; /* the reply may come later: r->out is not to be used then */
 };
 
 /* A family's rows, ended by one without a name. */
 extern const struct command connection_commands[], client_commands[], command_commands[],
-	job_commands[], pool_commands[], admin_commands[];
+	multi_commands[], job_commands[], pool_commands[], admin_commands[];
 
-/* Carry out one command. */
+/* Find r->row by r->argv: may it be carried out? False: the error is in r->out. */
+bool command_check(struct request *r);
+/* Carry out one command, or keep it for EXEC. */
 void command_execute(struct client *c, const struct resp_slice *argv, size_t argc);
 
 /* A long argument is announced, behind argv[0 … argc-1]: NULL to take it, or why
