@@ -95,15 +95,15 @@ args_bad_verb(const char *name)
 	const char *nearest = NULL;
 
 	for (const struct verb *v = verbs; v->name; v++)
-		if (is_nearer(name, v->name, &best))
+		if (v->group != GROUP_HIDDEN && is_nearer(name, v->name, &best))
 			nearest = v->name;
 	if (nearest)
 		return args_usage(NULL, "there is no verb \"%s\"; did you mean %s?", name, nearest);
 	return args_usage(NULL, "there is no verb \"%s\"", name);
 }
 
-static uint64_t
-allowed(const struct verb *verb)
+uint64_t
+args_allowed(const struct verb *verb)
 {
 	/* in front of the verb: those that any verb may take */
 	return OPT_GLOBAL | (verb ? verb->options : OPT(JSON));
@@ -116,7 +116,8 @@ bad_option(const struct verb *verb, const char *word)
 	unsigned best = NEAR + 1;
 
 	for (int i = 0; i < OPT_MAX && strlen(name) > 1; i++)
-		if (allowed(verb) & UINT64_C(1) << i && is_nearer(name, options[i].name, &best))
+		if (args_allowed(verb) & UINT64_C(1) << i &&
+		    is_nearer(name, options[i].name, &best))
 			nearest = options[i].name;
 	if (nearest)
 		return args_usage(verb, "there is no option %s; did you mean --%s?", word, nearest);
@@ -125,10 +126,8 @@ bad_option(const struct verb *verb, const char *word)
 	return args_usage(verb, "there is no option %s in front of the verb", word);
 }
 
-/* The option that word names; *ret_value: the value that is part of the word,
- * or NULL. NULL: there is none. */
-static const struct option_row *
-find_option(const char *word, uint64_t which, const char **ret_value)
+const struct option_row *
+args_find_option(const struct verb *verb, const char *word, const char **ret_value)
 {
 	bool is_long = word[1] == '-';
 	const char *name = word + 1 + is_long;
@@ -136,7 +135,7 @@ find_option(const char *word, uint64_t which, const char **ret_value)
 
 	for (int i = 0; i < OPT_MAX; i++) {
 		const struct option_row *o = &options[i];
-		if (!(which & UINT64_C(1) << i))
+		if (!(args_allowed(verb) & UINT64_C(1) << i))
 			continue;
 		if (is_long ? strncmp(name, o->name, len) != 0 || o->name[len] : *name != o->letter)
 			continue;
@@ -170,7 +169,7 @@ static int
 take_option(struct walk *w)
 {
 	const char *word = w->argv[w->at++], *value = NULL;
-	const struct option_row *o = find_option(word, allowed(w->verb), &value);
+	const struct option_row *o = args_find_option(w->verb, word, &value);
 
 	if (!o)
 		return bad_option(w->verb, word);

@@ -50,6 +50,7 @@ enum complete {
 	COMPLETE_JOB,
 	COMPLETE_VERB,
 	COMPLETE_FILE,
+	COMPLETE_COMMAND, /* a program */
 };
 
 struct option_row {
@@ -73,9 +74,9 @@ struct args {
 	int command; /* words[] from here on stood behind "--"; -1: there was none */
 };
 
-enum verb_group { GROUP_JOBS, GROUP_LOOK, GROUP_POOLS, GROUP_DAEMON, GROUP_MAX };
+enum verb_group { GROUP_JOBS, GROUP_LOOK, GROUP_POOLS, GROUP_DAEMON, GROUP_HIDDEN, GROUP_MAX };
 
-extern const char *const verb_groups[GROUP_MAX]; /* their titles in help */
+extern const char *const verb_groups[GROUP_MAX]; /* titles in help; NULL: not shown there */
 
 struct verb {
 	const char *name;
@@ -88,6 +89,7 @@ struct verb {
 	int min, max;		/* words; max -1: any number */
 	int payload_at;		/* options end at this word; 0: nowhere */
 	enum complete words[2]; /* the first word, and those behind it */
+	enum complete command;	/* what stands behind "--", where that is another thing */
 	int (*run)(struct ctl *ctl, const struct args *args);
 };
 
@@ -99,6 +101,14 @@ const struct verb *verb_find(const char *name);
  * verb, and comes back in *ret_verb (NULL: there was none). 0, or STATUS_USAGE
  * when the mistake has been printed. args->words is allocated. */
 int args_parse(int n, char **argv, struct args *args, const struct verb **ret_verb);
+
+/* The options that a verb takes, or those before it (NULL). */
+uint64_t args_allowed(const struct verb *verb);
+
+/* The option that word names; *ret_value: the value that is part of the word, or
+ * NULL. NULL: there is none. */
+const struct option_row *args_find_option(const struct verb *verb, const char *word,
+					  const char **ret_value);
 
 /* There is no such verb; says so, and what may have been meant. STATUS_USAGE. */
 int args_bad_verb(const char *name);
@@ -132,4 +142,5 @@ int verb_call(struct ctl *ctl, const struct args *args);
 int verb_ping(struct ctl *ctl, const struct args *args);
 int verb_map(struct ctl *ctl, const struct args *args);
 int verb_help(struct ctl *ctl, const struct args *args);
+int verb_complete(struct ctl *ctl, const struct args *args);
 int verb_version(struct ctl *ctl, const struct args *args);

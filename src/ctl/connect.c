@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -70,6 +71,16 @@ report_connect(const char *path, int error)
 	return STATUS_NO_DAEMON;
 }
 
+static void
+set_patience(int fd, int ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L};
+
+	/* the one for sending holds for connect() too */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
 int
 ctl_open(struct ctl *ctl, int *ret_fd)
 {
@@ -88,6 +99,8 @@ ctl_open(struct ctl *ctl, int *ret_fd)
 		ctl_warn("cannot make a socket: %s", strerror(errno));
 		return STATUS_OS;
 	}
+	if (ctl->patience_ms)
+		set_patience(fd, ctl->patience_ms);
 	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
 		int error = errno;
 		fd_close(&fd);

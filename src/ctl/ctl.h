@@ -32,6 +32,7 @@ struct ctl {
 	const char *path;   /* the socket that was connected to or tried */
 	redisContext *redis;
 	bool own_daemon; /* a private one: whoever started it says what became of it */
+	int patience_ms; /* for connecting and for each reply; 0: as long as it takes */
 	bool json;
 	bool terminal; /* standard output is one */
 	bool colour;

@@ -30,6 +30,8 @@ print_options(uint64_t which)
 static void
 print_group(enum verb_group group)
 {
+	if (!verb_groups[group])
+		return;
 	printf("%s:\n", verb_groups[group]);
 	for (const struct verb *v = verbs; v->name; v++)
 		if (v->group == group)

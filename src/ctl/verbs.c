@@ -25,6 +25,7 @@ const struct verb verbs[] = {
 	 .options = OPT(WORKERS) | OPT(FILTER) | OPT(FRAME) | OPT(TIMEOUT),
 	 .max = -1,
 	 .words = {COMPLETE_POOL},
+	 .command = COMPLETE_COMMAND,
 	 .run = verb_map},
 	{.name = "run",
 	 .group = GROUP_JOBS,
@@ -185,6 +186,13 @@ const struct verb verbs[] = {
 	 .max = 1,
 	 .words = {COMPLETE_VERB},
 	 .run = verb_help},
+	{.name = "complete",
+	 .group = GROUP_HIDDEN,
+	 .before = "--",
+	 .after = "WORD...",
+	 .summary = "say what may stand at the cursor, for a shell",
+	 .max = -1,
+	 .run = verb_complete},
 	{0},
 };
 
