@@ -49,7 +49,9 @@ client_check_length(struct client *c)
 	if (!text)
 		return;
 	*text++ = 0;
+	client_begin_command(c);
 	resp_put_error(client_reply(c), refusal, text, strlen(text));
+	client_end_command(c);
 	free(refusal);
 	multi_spoil(c);
 	resp_skip(&c->parser);
@@ -78,7 +80,9 @@ client_step(struct client *c)
 		return used && buf_len(in);
 	case RESP_OK:
 		c->commands++;
+		client_begin_command(c);
 		command_execute(c, c->parser.argv, c->parser.argc);
+		client_end_command(c);
 		buf_consume(in, used);
 		return true;
 	case RESP_LENGTH:
@@ -169,6 +173,7 @@ client_new(struct server *s, int take_fd)
 	c->since = loop_now(s->loop);
 	resp_parser_init(&c->parser, &limits);
 	list_init(&c->replies);
+	list_init(&c->muted);
 	list_init(&c->dirty);
 	list_append(&s->clients, &c->all);
 	s->client_count++;
@@ -191,7 +196,8 @@ client_free(struct client *c)
 bool
 client_is_flushed(const struct client *c)
 {
-	return c->gone || (list_empty(&c->replies) && !buf_len(&c->stream.out));
+	return c->gone ||
+	       (list_empty(&c->replies) && list_empty(&c->muted) && !buf_len(&c->stream.out));
 }
 
 bool

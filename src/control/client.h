@@ -26,10 +26,15 @@ struct client {
 	struct stream stream;
 	struct resp_parser parser;
 	struct list replies; /* struct reply, in the order of their commands */
-	size_t reply_count;
+	struct list muted;   /* struct reply of commands whose reply nobody wants */
+	size_t reply_count;  /* of both */
 	struct job_taker taker;
 	size_t reply_bytes;  /* in finished replies that wait for an earlier one */
 	struct multi *multi; /* NULL: no MULTI */
+	bool reply_off;	     /* CLIENT REPLY OFF */
+	bool skip_next;	     /* CLIENT REPLY SKIP was the last command */
+	bool mute;	     /* the reply of the command being carried out goes nowhere, */
+	struct buf sink;     /* but here */
 	enum resp_proto proto;
 	uint64_t id;
 	uid_t uid;
@@ -54,6 +59,10 @@ bool client_turn(struct client *c);
 bool client_is_flushed(const struct client *c);
 
 /* ---- reply.c: the slots ---- */
+
+/* Around a command: is its reply wanted? */
+void client_begin_command(struct client *c);
+void client_end_command(struct client *c);
 
 /* Where to put a reply that is there at once. */
 struct buf *client_reply(struct client *c);

@@ -237,6 +237,26 @@ client_no(struct request *r)
 		resp_put_errorf(r->out, "ERR", "%s takes ON or OFF", r->row->name);
 }
 
+/* ---- REPLY ---- */
+
+/* OFF and SKIP have no reply themselves; SKIP is for the one command that follows. */
+static void
+client_reply_mode(struct request *r)
+{
+	struct client *c = r->client;
+
+	if (slice_is(&r->argv[2], "ON")) {
+		c->reply_off = c->mute = false;
+		resp_put_simple(client_reply(c), "OK");
+	} else if (slice_is(&r->argv[2], "OFF")) {
+		c->reply_off = true;
+	} else if (slice_is(&r->argv[2], "SKIP")) {
+		c->skip_next = true;
+	} else {
+		resp_put_errorf(r->out, "ERR", "CLIENT REPLY ON|OFF|SKIP");
+	}
+}
+
 static const struct command subcommands[] = {
 	{.name = "CLIENT GETNAME",
 	 .arity = 2,
@@ -278,6 +298,13 @@ static const struct command subcommands[] = {
 	 .summary = "Taken, and means nothing here",
 	 .handle = client_no,
 	 .args = {{.name = "on|off"}}},
+	{.name = "CLIENT REPLY",
+	 .arity = 3,
+	 .class = CLASS_CONNECTION,
+	 .summary = "Leave replies out: all that follow, or the next one's",
+	 .handle = client_reply_mode,
+	 .in_multi = MULTI_REFUSED,
+	 .args = {{.name = "on|off|skip"}}},
 	{.name = "CLIENT SETINFO",
 	 .arity = 4,
 	 .class = CLASS_CONNECTION,

@@ -64,7 +64,8 @@ cmd_reset(struct request *r)
 	multi_drop(r->client);
 	r->client->proto = RESP2;
 	r->client->name[0] = 0;
-	resp_put_simple(r->out, "RESET");
+	r->client->reply_off = r->client->mute = false;
+	resp_put_simple(client_reply(r->client), "RESET");
 }
 
 /* ---- HELLO ---- */

@@ -28,7 +28,8 @@ reply_new(struct client *c)
 
 	r->client = c;
 	r->proto = c->proto;
-	list_append(&c->replies, &r->link);
+	r->muted = c->mute;
+	list_append(r->muted ? &c->muted : &c->replies, &r->link);
 	c->reply_count++;
 	return r;
 }
@@ -126,7 +127,7 @@ reply_end(struct reply *r)
 	reply_count(r);
 	if (buf_failed(&r->out))
 		c->gone = true;
-	if (first_reply(c) == r && !reply_is_taken(r))
+	if (r->muted || (first_reply(c) == r && !reply_is_taken(r)))
 		reply_free(r);
 	client_note(c);
 }
@@ -139,7 +140,7 @@ on_done(struct job_waiter *w, const struct job *j)
 	/* What is kept anyway can stay where it is until a slow client has room for it. */
 	if (!j->attached && client_is_full(r->client))
 		r->kept_id = j->id;
-	else
+	else if (!r->muted)
 		job_put_outcome(reply_begin(r), j);
 	reply_end(r);
 }
@@ -170,7 +171,7 @@ reply_owe(struct client *c, int64_t wait_us, void (*on_due)(struct timer *t, mon
 	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
 
 	/* The slot that was made for a reply that is there at once is taken. */
-	if (!r || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out))
+	if (!r || c->mute || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out))
 		r = reply_new(c);
 	r->proto = c->proto;
 	r->timer.on_due = on_due;
@@ -188,17 +189,33 @@ client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
 	r->job = j;
 	r->run = run;
 	r->waiter.on_done = on_done;
-	r->waiter.taker = run ? &c->taker : NULL;
+	r->waiter.taker = run && !r->muted ? &c->taker : NULL;
 	job_add_waiter(j, &r->waiter);
 }
 
 /* ---- order ---- */
+
+void
+client_begin_command(struct client *c)
+{
+	c->mute = c->reply_off || c->skip_next;
+	c->skip_next = false;
+}
+
+void
+client_end_command(struct client *c)
+{
+	c->mute = false;
+	buf_free(&c->sink);
+}
 
 struct buf *
 client_reply(struct client *c)
 {
 	struct reply *last;
 
+	if (c->mute)
+		return &c->sink;
 	if (list_empty(&c->replies))
 		return &c->stream.out;
 	last = last_reply(c);
@@ -276,21 +293,25 @@ client_hold_jobs(struct client *c)
 		pool_unpark(r->job);
 }
 
+static void
+drop_reply(struct reply *r)
+{
+	struct job *j = r->job;
+
+	timer_clear(loop_timers(r->client->server->loop), &r->timer);
+	if (j)
+		job_drop_waiter(&r->waiter);
+	if (j && r->run && j->attached)
+		pool_disconnect(j);
+	reply_free(r);
+}
+
 void
 client_drop_replies(struct client *c)
 {
-	struct reply *r;
-
 	c->taker.full = false;
 	pools_unpark(c->server->pools);
-	while ((r = first_reply(c))) {
-		struct job *j = r->job;
-
-		timer_clear(loop_timers(c->server->loop), &r->timer);
-		if (j)
-			job_drop_waiter(&r->waiter);
-		if (j && r->run && j->attached)
-			pool_disconnect(j);
-		reply_free(r);
-	}
+	list_splice(&c->replies, &c->muted);
+	list_foreach(it, next, &c->replies)
+		drop_reply(container_of(it, struct reply, link));
 }

@@ -13,7 +13,7 @@
 struct await;
 
 struct reply {
-	struct list link; /* in client->replies */
+	struct list link; /* in client->replies, or, muted, in client->muted */
 	struct client *client;
 	struct job_waiter waiter;
 	struct job *job;     /* NULL: ready, or it waits for some */
@@ -24,6 +24,7 @@ struct reply {
 	size_t counted;	       /* bytes that it holds and that are in client->reply_bytes */
 	enum resp_proto proto; /* that was in force when its command was read */
 	bool run;	       /* RUN, not RESULT */
+	bool muted;	       /* it is owed to nobody, and ends with its job */
 };
 
 /* A slot for the command that is being carried out. */

@@ -5,12 +5,12 @@ import time
 import pytest
 
 import lib
-from lib import Error, mapping, pool, text
+from lib import Error, encode, mapping, pool, text
 
 
 @pytest.fixture
 def d(start):
-    return start(pool("p", workers=2), control={"mode": "0666"})
+    return start(pool("p", workers=2, queue={"limit": 30000}), control={"mode": "0666"})
 
 
 def lines(reply):
@@ -134,9 +134,8 @@ def test_kill_oneself(d):
     me = c.cmd("CLIENT", "ID")
     assert c.cmd("CLIENT", "KILL", "ID", me) == 0, "as with Redis: skipped unless it is said"
     assert c.cmd("CLIENT", "KILL", "ID", me, "SKIPME", "yes") == 0
-    c.send("RUN", "p", "echo first")
-    c.send("CLIENT", "KILL", "SKIPME", "no", "ID", me)
-    c.send("PING")
+    kill = encode("CLIENT", "KILL", "SKIPME", "no", "ID", me)
+    c.send_raw(encode("RUN", "p", "echo first") + kill + encode("PING"))
     assert c.read() == b"first" and c.read() == 1 and c.at_end()
 
 
@@ -176,6 +175,151 @@ def test_others_connections(d):
     d.wait_log(r"CLIENT KILL ID %d by uid 0, pid \d+" % ib)
     assert "KILL ID %d" % i2 not in d.log(), "one's own are nobody's business"
     lib.poll(lambda: set(ids(admin.cmd("CLIENT", "LIST"))).isdisjoint({i2, ib}), "gone")
+
+
+# ---- CLIENT REPLY -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_reply_off_and_on(d, proto):
+    c = d.client(proto=proto)
+    c.send("CLIENT", "REPLY", "OFF")
+    for command in (["PING"], ["NONSENSE"], ["POOLS"], ["RUN", "nowhere", "x"], ["HELLO", "3"]):
+        c.send(*command)
+    c.send("RUN", "p", "x" * 2000000)  # refused before it is all there
+    c.send("CLIENT", "REPLY", "PERHAPS")
+    assert c.cmd("CLIENT", "REPLY", "ON") == "OK"
+    assert c.cmd("PING") == "PONG" and c.quiet()
+
+
+def test_reply_skip(d):
+    c = d.client()
+    for command in (["CLIENT", "REPLY", "SKIP"], ["ECHO", "skipped"], ["ECHO", "said"]):
+        c.send(*command)
+    assert c.read() == b"said"
+    for command in (["CLIENT", "REPLY", "SKIP"], ["RUN", "p", "x" * 2000000], ["PING"]):
+        c.send(*command)
+    assert c.read() == "PONG"
+    for command in (["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "SKIP"], ["ECHO", "no"]):
+        c.send(*command)
+    assert c.cmd("ECHO", "yes") == b"yes"
+    for command in (["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "ON"]):
+        c.send(*command)
+    assert c.read() == "OK" and c.cmd("PING") == "PONG" and c.quiet()
+
+
+def test_reply_of_a_job_is_skipped_when_it_comes(d):
+    """The others keep their order, and do not wait for it."""
+    gate = d.gate()
+    c = d.client()
+    c.send("RUN", "p", "sleep 20 first")
+    c.send("CLIENT", "REPLY", "SKIP")
+    c.send("RUN", "p", "gate " + gate.path)
+    c.send("RUN", "p", "echo behind")
+    gate.arrived()
+    assert c.read() == b"first" and c.read() == b"behind"
+    assert d.pool("p")["running"] == 1
+    gate.release()
+    d.wait_pool("p", "all are done", lambda p: p["done"] == 3)
+    assert d.pool("p")["kept"] == 0, "a RUN is forgotten, though nobody heard of it"
+    assert c.cmd("PING") == "PONG" and c.quiet()
+
+
+def test_reply_off_and_all_that_waits(d):
+    """RESULT, AWAIT and RUN with WAIT, too; in time and past it."""
+    gate = d.gate()
+    c = d.client()
+    jid = c.cmd("SUBMIT", "p", "gate " + gate.path)
+    gate.arrived()
+    c.send("CLIENT", "REPLY", "OFF")
+    for wait in ("1ms", "1h"):
+        c.send("RESULT", jid, "WAIT", wait)
+        c.send("AWAIT", "ALL", wait, jid)
+    c.send("RUN", "p", "WAIT", "1h", "echo in time")
+    c.send("RUN", "p", "WAIT", "1ms", "sleep 50 not in time")
+    assert c.cmd("CLIENT", "REPLY", "ON") == "OK"
+    d.wait_pool("p", "the others are done", lambda p: p["done"] == 2)
+    gate.release()
+    assert c.cmd("RESULT", jid, "WAIT", "1m") == b"gate"
+    assert d.pool("p")["kept"] == 2, "the one that took too long is kept, as is the SUBMIT"
+    assert c.cmd("PING") == "PONG" and c.quiet()
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_reply_off_and_the_end(d, half):
+    """Jobs whose replies nobody wants are still the connection's."""
+    gates = [d.gate("g%d" % i) for i in range(2)]
+    c = d.client()
+    c.send("CLIENT", "REPLY", "OFF")
+    for gate in gates:
+        c.send("RUN", "p", "gate " + gate.path)
+    c.send("RUN", "p", "echo queued")
+    for gate in gates:
+        gate.arrived()
+    if half:
+        c.half_close()
+        d.wait_pool("p", "queued", lambda p: p["queued"] == 1)
+    else:
+        c.close()
+        d.wait_pool("p", "dropped", lambda p: p["cancelled"] == 1)
+    for gate in gates:
+        gate.release()
+    if half:
+        assert c.at_end()
+    done = 3 if half else 2
+    d.wait_pool("p", "done", lambda p: p["done"] == done and p["queued"] == p["running"] == 0)
+
+
+def test_reply_off_and_multi(d):
+    c = d.client()
+    c.send("CLIENT", "REPLY", "OFF")
+    for command in (["MULTI"], ["RUN", "p", "echo x"], ["SUBMIT", "p", "echo y"], ["EXEC"]):
+        c.send(*command)
+    assert c.cmd("CLIENT", "REPLY", "ON") == "OK"
+    d.wait_pool("p", "done", lambda p: p["done"] == 2)
+    assert c.cmd("MULTI") == "OK"
+    assert c.cmd("CLIENT", "REPLY", "OFF") == Error(
+        "ERR Command not allowed inside a transaction: CLIENT REPLY"
+    )
+    assert c.cmd("EXEC").code == "EXECABORT"
+
+
+def test_reply_off_and_reset(d):
+    c = d.client()
+    c.send("CLIENT", "REPLY", "OFF")
+    c.send("RUN", "p", "echo x")
+    assert c.cmd("RESET") == "RESET" and c.cmd("PING") == "PONG"
+    c.send("CLIENT", "REPLY", "SKIP")
+    assert c.cmd("RESET") == "RESET" and c.cmd("PING") == "PONG"
+
+
+def test_reply_off_is_no_way_past_the_budget(d):
+    """So many jobs of one connection, whether it wants their replies or not."""
+    gates = [d.gate("g%d" % i) for i in range(2)]
+    c = d.client()
+    me = c.cmd("CLIENT", "ID")
+    c.send("CLIENT", "REPLY", "OFF")
+    for gate in gates:
+        c.send("RUN", "p", "gate " + gate.path)
+    for gate in gates:
+        gate.arrived()
+    jobs = encode("RUN", "p", "echo x") * 20000
+    c.s.setblocking(False)
+
+    def owed():
+        nonlocal jobs
+        try:
+            while jobs:
+                jobs = jobs[c.s.send(jobs) :]
+        except BlockingIOError:
+            pass
+        return int(lines(d.cmd("CLIENT", "LIST", "ID", me))[0]["owed"])
+
+    lib.poll(lambda: owed() >= 16384, "held")
+    assert owed() == 16384
+    for gate in gates:
+        gate.release()
+    d.wait_pool("p", "all are done", lambda p: owed() == 0 and p["done"] == 20002)
 
 
 # ---- COMMAND ------------------------------------------------------------------------
