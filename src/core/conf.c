@@ -33,8 +33,23 @@ conf_pool_free(struct conf_pool *p)
 }
 
 void
+conf_access_free(struct conf_access *a)
+{
+	free_words(a->users);
+	free_words(a->groups);
+	free_words(a->allow);
+	free_words(a->pools);
+	free(a->uids);
+	free(a->gids);
+	memset(a, 0, sizeof(*a));
+}
+
+void
 conf_free(struct conf *c)
 {
+	for (size_t i = 0; i < c->n_access; i++)
+		conf_access_free(&c->access[i]);
+	free(c->access);
 	for (size_t i = 0; i < c->n_pools; i++)
 		conf_pool_free(&c->pools[i]);
 	free(c->pools);

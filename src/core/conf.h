@@ -20,6 +20,7 @@
 /* Same order as enum codec_level, which this floor does not know. */
 enum conf_protocol { PROTOCOL_FILTER, PROTOCOL_LINE, PROTOCOL_FRAME };
 enum conf_channel { CHANNEL_STDIO, CHANNEL_FD3, CHANNEL_PIPE };
+enum conf_right { RIGHT_READ = 1, RIGHT_SUBMIT = 2, RIGHT_ADMIN = 4 };
 enum conf_on_disconnect { DISCONNECT_DROP, DISCONNECT_CANCEL, DISCONNECT_FINISH };
 
 #define CONF_WORKERS_MAX 4096
@@ -75,6 +76,18 @@ struct conf_pool {
 	struct conf_run_as run_as;
 };
 
+/* A rule of access: for whom, to which pools, what is allowed. All lists of words are as
+ * written and NULL-terminated. */
+struct conf_access {
+	char **users, **groups; /* NULL: not set; both NULL: the rule is for everybody */
+	uid_t *uids;		/* of users */
+	gid_t *gids;		/* of groups */
+	size_t n_uids, n_gids;
+	char **allow;
+	unsigned rights; /* of allow, as bits of enum conf_right */
+	char **pools;	 /* patterns of names */
+};
+
 struct conf {
 	char *path; /* the main file; NULL without one */
 	struct {
@@ -85,6 +98,8 @@ struct conf {
 		uint64_t max_clients;
 		uint64_t client_memory; /* unread input and unsent replies of one connection */
 	} control;
+	struct conf_access *access;
+	size_t n_access;
 	struct {
 		int level;
 		enum log_format format;
@@ -97,4 +112,5 @@ struct conf {
 
 /* Free everything a struct conf owns and zero it. */
 void conf_free(struct conf *c);
+void conf_access_free(struct conf_access *a);
 void conf_pool_free(struct conf_pool *p);
