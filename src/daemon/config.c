@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/parse.h"
+#include "daemon/config_access.h"
 #include "daemon/config_check.h"
 #include "daemon/config_read.h"
 
@@ -219,6 +220,7 @@ load_main(struct loading *l, const char *path, const char *listen)
 
 		config_read_group(&r, root);
 		config_check_main(&r, l->conf, listen, true);
+		config_read_access(&r, l->conf, config_setting_get_member(root, "access"));
 		load_pools(l, &r, root);
 	} else if (file.text && !strstr(file.text, "pool_dir")) {
 		/* What it says is not known, but pools are where they always are. */

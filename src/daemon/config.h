@@ -48,5 +48,5 @@ void config_print(const struct conf *c, struct buf *out);
 
 /* The schema: a line for each key, "key<TAB>type<TAB>what is allowed<TAB>default
  * <TAB>description", first those of the main file, then, behind "pool:", those
- * of a pool. */
+ * of a pool and, behind "access:", those of a rule of access. */
 void config_describe(struct buf *out);

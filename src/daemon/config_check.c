@@ -141,6 +141,31 @@ find_group(const char *name, gid_t *ret)
 	return gr != NULL;
 }
 
+bool
+config_find_uid(const char *name, uid_t *ret)
+{
+	const struct passwd *pw = find_user(name);
+	uint64_t uid;
+
+	if (!pw && parse_u64(name, strlen(name), UINT32_MAX - 1, &uid) < 0)
+		return false;
+	*ret = pw ? pw->pw_uid : (uid_t)uid;
+	return true;
+}
+
+bool
+config_find_gid(const char *name, gid_t *ret)
+{
+	uint64_t gid;
+
+	if (find_group(name, ret))
+		return true;
+	if (parse_u64(name, strlen(name), UINT32_MAX - 1, &gid) < 0)
+		return false;
+	*ret = (gid_t)gid;
+	return true;
+}
+
 static bool
 in_group(gid_t gid)
 {

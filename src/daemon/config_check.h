@@ -14,5 +14,9 @@ void config_check_main(struct reading *r, struct conf *c, const char *listen, bo
 /* A pool by itself, and against control; resolves its user and groups. */
 void config_check_pool(struct reading *r, const struct conf *c, struct conf_pool *p);
 
+/* By name, or by number, which need not have a name. False: there is none. */
+bool config_find_uid(const char *name, uid_t *ret);
+bool config_find_gid(const char *name, gid_t *ret);
+
 /* 0, or CONFIG_E_INVALID and *c freed. */
 int config_finish(const struct mistakes *m, struct conf *c);

@@ -68,17 +68,33 @@ print_keys(struct buf *out, const struct schema *s, const void *base, int depth)
 
 	for (size_t i = 0; i < s->n; i++) {
 		const struct schema_key *key = &s->keys[i];
-		const char *name;
+		struct buf value = {0};
 
-		if (!key->type->print)
-			continue;
-		name = enter_group(&p, key->path);
-		indent(&p);
-		buf_putf(out, "%s = ", name);
-		key->type->print(key, base, out);
-		buf_puts(out, ";\n");
+		if (key->type->print)
+			key->type->print(key, base, &value);
+		if (buf_len(&value)) {
+			const char *name = enter_group(&p, key->path);
+
+			indent(&p);
+			buf_putf(out, "%s = %s;\n", name, schema_text(&value));
+		}
+		buf_free(&value);
 	}
 	close_groups(&p, 0);
+}
+
+/* n structs of size bytes each, as a list of groups. */
+static void
+print_list(struct buf *out, const char *name, const struct schema *s, const void *v, size_t n,
+	   size_t size)
+{
+	buf_putf(out, "%s = (%s", name, n ? "\n" : " ");
+	for (size_t i = 0; i < n; i++) {
+		buf_puts(out, "  {\n");
+		print_keys(out, s, (const char *)v + i * size, 2);
+		buf_puts(out, i + 1 < n ? "  },\n" : "  }\n");
+	}
+	buf_puts(out, ");\n");
 }
 
 void
@@ -90,11 +106,6 @@ config_print(const struct conf *c, struct buf *out)
 	/* The pools are printed below, so that they need not be looked for again. */
 	here.pool_dir = none;
 	print_keys(out, &schema_main, &here, 0);
-	buf_puts(out, "pools = (\n");
-	for (size_t i = 0; i < c->n_pools; i++) {
-		buf_puts(out, "  {\n");
-		print_keys(out, &schema_pool, &c->pools[i], 2);
-		buf_puts(out, i + 1 < c->n_pools ? "  },\n" : "  }\n");
-	}
-	buf_puts(out, ");\n");
+	print_list(out, "access", &schema_access, c->access, c->n_access, sizeof(*c->access));
+	print_list(out, "pools", &schema_pool, c->pools, c->n_pools, sizeof(*c->pools));
 }

@@ -68,6 +68,8 @@ static const struct schema_key main_keys[] = {
 	{"control.client_memory", &type_size, "32M",
 	 "Unread requests and unsent replies of one connection.", MAIN(control.client_memory),
 	 .min = 64 * KIB, .max = TIB},
+	{"access", &type_groups, "( )",
+	 "Who may do what: rules, of which the first that matches decides.", MAIN(access)},
 	{"log.level", &type_enum, "info", "The most verbose messages that are logged.",
 	 MAIN(log.level), .names = level_names},
 	{"log.format", &type_enum, "text", "How log lines look on standard error.",
@@ -78,7 +80,31 @@ static const struct schema_key main_keys[] = {
 	 "Where the files of pools are (NAME.conf), counted from the main file's directory; "
 	 "empty: nowhere.",
 	 MAIN(pool_dir)},
-	{"pools", &type_pools, "( )", "Pools in the main file, each with its name.", MAIN(pools)},
+	{"pools", &type_groups, "( )", "Pools in the main file, each with its name.", MAIN(pools)},
+};
+
+const struct schema_name schema_rights[] = {
+	{"read", RIGHT_READ},
+	{"submit", RIGHT_SUBMIT},
+	{"admin", RIGHT_ADMIN},
+	{NULL, 0},
+};
+
+#define ACCESS(field) AT(struct conf_access, field)
+
+static const struct schema_key access_keys[] = {
+	{"users", &type_list, NULL, "Whom the rule is for, by name or number.", ACCESS(users),
+	 .min = 1, .flags = SCHEMA_COMPUTED},
+	{"groups", &type_list, NULL,
+	 "And these groups, as a process' own or supplementary one; with neither it is for "
+	 "everybody.",
+	 ACCESS(groups), .min = 1, .flags = SCHEMA_COMPUTED},
+	{"allow", &type_list, NULL, "What they may do; nothing, where it is empty.", ACCESS(allow),
+	 .names = schema_rights, .flags = SCHEMA_REQUIRED},
+	{"pools", &type_list, "*",
+	 "The pools that the rule is about, by name or pattern; the daemon itself is everywhere "
+	 "that \"*\" is.",
+	 ACCESS(pools), .min = 1},
 };
 
 #define POOL(field) AT(struct conf_pool, field)
@@ -173,6 +199,7 @@ _Static_assert(N_OF(main_keys) <= SCHEMA_KEYS_MAX && N_OF(pool_keys) <= SCHEMA_K
 
 const struct schema schema_main = {main_keys, N_OF(main_keys)};
 const struct schema schema_pool = {pool_keys, N_OF(pool_keys)};
+const struct schema schema_access = {access_keys, N_OF(access_keys)};
 
 const struct schema_key *
 schema_find(const struct schema *s, const char *path)
@@ -289,7 +316,7 @@ hint_other_file(const struct schema *s, const char *path, struct buf *out)
 {
 	const struct schema *other = s == &schema_main ? &schema_pool : &schema_main;
 
-	if (!schema_find(other, path) && !schema_is_group(other, path))
+	if (s == &schema_access || (!schema_find(other, path) && !schema_is_group(other, path)))
 		return false;
 	buf_puts(out,
 		 s == &schema_main ?
@@ -340,6 +367,8 @@ config_describe(struct buf *out)
 	describe_keys(&schema_main, out);
 	buf_puts(out, "pool:\n");
 	describe_keys(&schema_pool, out);
+	buf_puts(out, "access:\n");
+	describe_keys(&schema_access, out);
 }
 
 bool

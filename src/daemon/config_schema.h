@@ -34,14 +34,14 @@ struct schema_type {
 		     const char **ret_why);
 	/* What is allowed, to go behind "must be ". */
 	void (*allowed)(const struct schema_key *key, struct buf *out);
-	/* The value in libconfig's form; nothing where it is not set. */
+	/* The value in libconfig's form; nothing where it is not set. NULL: elsewhere. */
 	void (*print)(const struct schema_key *key, const void *base, struct buf *out);
 	size_t size, size2; /* of the targets; 0: any integer */
 };
 
 extern const struct schema_type type_bool, type_int, type_duration, type_size, type_mode, type_enum,
 	type_string, type_path, type_name, type_words, type_workers, type_backoff, type_limit_count,
-	type_limit_size, type_environment, type_pools;
+	type_limit_size, type_environment, type_list, type_groups;
 
 struct schema_name {
 	const char *name;
@@ -72,7 +72,8 @@ struct schema {
 	size_t n;
 };
 
-extern const struct schema schema_main, schema_pool;
+extern const struct schema schema_main, schema_pool, schema_access;
+extern const struct schema_name schema_rights[];
 
 #define SCHEMA_KEYS_MAX 48 /* of one schema */
 #define SCHEMA_PATH_MAX 96 /* of a key that was read, with what is before it */

@@ -184,9 +184,9 @@ words_print(const struct schema_key *key, const void *base, struct buf *out)
 {
 	char **const *at = schema_target_of(base, key->offset);
 
-	buf_puts(out, "[ ");
+	buf_puts(out, "[");
 	for (char **w = *at; w && *w; w++) {
-		buf_puts(out, w == *at ? "" : ", ");
+		buf_puts(out, w == *at ? " " : ", ");
 		schema_put_string(out, *w);
 	}
 	buf_puts(out, " ]");
@@ -246,18 +246,62 @@ const struct schema_type type_environment = {
 	.size = sizeof(char **),
 };
 
-/* the list of pools: the reader and the printer go through the other schema */
+/* a list of strings: of any, or of some words; min: how many at least */
 
-static void
-pools_allowed(const struct schema_key *key, struct buf *out)
+static bool
+list_read(const struct schema_key *key, const struct config_value *v, void *base,
+	  const char **ret_why)
 {
-	(void)key;
-	buf_puts(out, "a list of groups: ( { name = \"…\"; command = [ … ]; } )");
+	(void)ret_why;
+	if (v->kind != VALUE_LIST || (key->min && !v->words[0]))
+		return false;
+	put_words(base, key, v->words);
+	return true;
 }
 
-const struct schema_type type_pools = {
-	.name = "pools",
+static void
+list_allowed(const struct schema_key *key, struct buf *out)
+{
+	const struct schema_name *n = key->names;
+
+	if (!n)
+		buf_puts(out, key->min ? "a list of one or more strings: [ \"…\" ]" :
+					 "a list of strings: [ \"…\" ]");
+	for (; n && n->name; n++)
+		buf_putf(out, "%s\"%s\"%s", n == key->names ? "some of these, or none: [ " : ", ",
+			 n->name, n[1].name ? "" : " ]");
+}
+
+static void
+list_print(const struct schema_key *key, const void *base, struct buf *out)
+{
+	char **const *at = schema_target_of(base, key->offset);
+
+	if (*at)
+		words_print(key, base, out);
+}
+
+const struct schema_type type_list = {
+	.name = "list",
 	.native = VALUE_LIST,
-	.allowed = pools_allowed,
-	.size = sizeof(struct conf_pool *),
+	.read = list_read,
+	.allowed = list_allowed,
+	.print = list_print,
+	.size = sizeof(char **),
+};
+
+/* a list of groups, which are read and printed by a schema of their own */
+
+static void
+groups_allowed(const struct schema_key *key, struct buf *out)
+{
+	(void)key;
+	buf_puts(out, "a list of groups: ( { … }, { … } )");
+}
+
+const struct schema_type type_groups = {
+	.name = "groups",
+	.native = VALUE_LIST,
+	.allowed = groups_allowed,
+	.size = sizeof(void *),
 };

@@ -27,6 +27,7 @@ struct table {
 static const struct table tables[] = {
 	{"main", &schema_main, sizeof(struct conf)},
 	{"pool", &schema_pool, sizeof(struct conf_pool)},
+	{"access", &schema_access, sizeof(struct conf_access)},
 };
 
 #define FOREACH_KEY(t, key)                                                                        \
@@ -147,7 +148,9 @@ defaults_read_and_print(void **state)
 			if (!key->def || !key->type->print || key->type == &type_environment)
 				continue;
 			text = printed(key, base);
-			if (key->type->native == VALUE_STRING) {
+			if (key->type == &type_list) {
+				assert_string_equal(text, "[ \"*\" ]");
+			} else if (key->type->native == VALUE_STRING) {
 				assert_int_equal(text[0], '"');
 				text[strlen(text) - 1] = 0;
 				assert_string_equal(text + 1, key->def);
@@ -158,6 +161,8 @@ defaults_read_and_print(void **state)
 		}
 		if (t->schema == &schema_main) {
 			conf_free(base);
+		} else if (t->schema == &schema_access) {
+			conf_access_free(base);
 		} else {
 			struct conf_pool *p = base;
 
@@ -304,7 +309,10 @@ static const struct {
 	{&schema_pool, "queue.xyz", "unknown key; there are limit, memory"},
 	{&schema_pool, "drain", "unknown key of a pool, but one of the main file's"},
 	{&schema_main, "control.lisen", "unknown key; did you mean control.listen?"},
-	{&schema_main, "journal", "unknown key; there are control, log, drain, pool_dir, pools"},
+	{&schema_access, "user", "unknown key; did you mean users?"},
+	{&schema_access, "max_queued", "unknown key; there are users, groups, allow, pools"},
+	{&schema_main, "journal",
+	 "unknown key; there are control, access, log, drain, pool_dir, pools"},
 	{&schema_main, "job",
 	 "unknown key of the main file, but one of a pool's: it goes into pool.d/NAME.conf"},
 };
@@ -491,7 +499,7 @@ manual_has_no_other_key(void **state)
 		at += strlen("\n.It Ic ");
 		snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, " \n"), at);
 		if (!schema_find(&schema_main, name) && !schema_find(&schema_pool, name) &&
-		    !schema_is_group(&schema_pool, name))
+		    !schema_find(&schema_access, name) && !schema_is_group(&schema_pool, name))
 			fail_msg("the page has an item %s, which is no key", name);
 	}
 	free(page);
@@ -507,7 +515,7 @@ describe_has_a_line_for_each(void **state)
 	config_describe(&out);
 	for (const char *c = schema_text(&out); *c; c++)
 		lines += *c == '\n';
-	assert_int_equal(lines, schema_main.n + 1 + schema_pool.n);
+	assert_int_equal(lines, schema_main.n + 1 + schema_pool.n + 1 + schema_access.n);
 	buf_free(&out);
 }
 
