@@ -171,6 +171,7 @@ client_new(struct server *s, int take_fd)
 	c->gid = peer.gid;
 	c->pid = peer.pid;
 	c->since = loop_now(s->loop);
+	access_open(c, c->stream.rfd);
 	resp_parser_init(&c->parser, &limits);
 	list_init(&c->replies);
 	list_init(&c->muted);
@@ -187,6 +188,7 @@ client_free(struct client *c)
 	multi_drop(c);
 	stream_close(&c->stream);
 	resp_parser_free(&c->parser);
+	access_close(c);
 	list_remove(&c->all);
 	list_remove(&c->dirty);
 	c->server->client_count--;

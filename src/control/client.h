@@ -20,6 +20,13 @@
 
 struct multi;
 
+/* What a client may do, as bits of enum conf_right; access.c's. */
+struct rights {
+	uint8_t *pools; /* with each */
+	uint8_t any;	/* with at least one */
+	uint8_t daemon; /* with the daemon as a whole */
+};
+
 struct client {
 	struct server *server;
 	struct list all, dirty;
@@ -40,6 +47,7 @@ struct client {
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;
+	struct rights rights;
 	mono_t since;
 	uint64_t commands;
 	char name[CLIENT_NAME_MAX + 1];

@@ -83,6 +83,8 @@ info_pools(struct request *r, struct buf *b)
 	for (size_t i = 0; i < ps->count; i++) {
 		const struct pool *p = &ps->v[i];
 
+		if (!access_allows_pool(r->client, CLASS_READ, p))
+			continue;
 		buf_putf(b,
 			 "pool_%s:state=%s,up=%u,workers=%u,queued=%llu,done=%llu,failed=%llu\r\n",
 			 p->conf->name, pool_state_name(pool_state(p)), p->up, p->wanted,

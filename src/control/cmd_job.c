@@ -32,6 +32,17 @@ put_no_job(struct request *r, const struct resp_slice *word)
 	resp_put_errorf(r->out, "NOJOB", "no job '%s': it never was, or is no longer kept", shown);
 }
 
+/* -NOPERM: because of the pool where it is one's own, or because it is not. */
+static void
+put_not_yours(struct request *r, const struct job *j)
+{
+	if (access_owns(r->client, j))
+		request_refuse(r, job_pool(j));
+	else
+		resp_put_errorf(r->out, "NOPERM", "job %llu belongs to uid %u",
+				(unsigned long long)j->id, j->uid);
+}
+
 /* A job that r may have the result of, or dispose of. */
 static struct job *
 own_job(struct request *r, const struct resp_slice *word)
@@ -42,9 +53,8 @@ own_job(struct request *r, const struct resp_slice *word)
 		put_no_job(r, word);
 		return NULL;
 	}
-	if (!access_owns(r->client, j)) {
-		resp_put_errorf(r->out, "NOPERM", "job %llu belongs to uid %u",
-				(unsigned long long)j->id, j->uid);
+	if (!access_allows_job(r->client, r->row->class, j)) {
+		put_not_yours(r, j);
 		return NULL;
 	}
 	return j;
@@ -335,16 +345,20 @@ cmd_job(struct request *r)
 {
 	struct job *j = lookup(r, &r->argv[1]);
 
-	if (j)
-		put_job(r, j);
-	else
+	if (!j)
 		put_no_job(r, &r->argv[1]);
+	else if (!access_allows_pool(r->client, CLASS_READ, job_pool(j)))
+		request_refuse(r, job_pool(j));
+	else
+		put_job(r, j);
 }
 
 static bool
-job_matches(const struct job *j, const struct options *o, const struct pool *p)
+job_matches(const struct client *c, const struct job *j, const struct options *o,
+	    const struct pool *p)
 {
 	return j->id > o->after && (!p || j->owner == p) &&
+	       access_allows_pool(c, CLASS_READ, job_pool(j)) &&
 	       (!(o->given & OPTION_STATE) || j->state == o->state) &&
 	       (!(o->given & OPTION_REASON) || (job_is_over(j) && j->reason == o->reason));
 }
@@ -370,7 +384,7 @@ cmd_jobs(struct request *r)
 
 		if (n == o.count)
 			break;
-		if (job_matches(j, &o, p))
+		if (job_matches(r->client, j, &o, p))
 			found[n++] = j;
 	}
 	resp_put_array(r->out, n);

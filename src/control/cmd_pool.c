@@ -107,10 +107,14 @@ static void
 cmd_pools(struct request *r)
 {
 	struct pools *ps = r->server->pools;
+	size_t n = 0;
 
-	resp_put_array(r->out, ps->count);
 	for (size_t i = 0; i < ps->count; i++)
-		put_pool(r, &ps->v[i]);
+		n += access_allows_pool(r->client, CLASS_READ, &ps->v[i]);
+	resp_put_array(r->out, n);
+	for (size_t i = 0; i < ps->count; i++)
+		if (access_allows_pool(r->client, CLASS_READ, &ps->v[i]))
+			put_pool(r, &ps->v[i]);
 }
 
 static void
@@ -166,6 +170,13 @@ put_workers(struct request *r, const struct pool *p)
 		put_worker(r, p->workers[i]);
 }
 
+/* only: NULL for all that r may see. */
+static bool
+is_wanted(const struct request *r, const struct pool *p, const struct pool *only)
+{
+	return only ? p == only : access_allows_pool(r->client, CLASS_READ, p);
+}
+
 static void
 cmd_workers(struct request *r)
 {
@@ -180,10 +191,10 @@ cmd_workers(struct request *r)
 	if (r->argc == 2 && !(only = request_pool(r, &r->argv[1])))
 		return;
 	for (size_t i = 0; i < ps->count; i++)
-		n += !only || only == &ps->v[i] ? ps->v[i].slots : 0;
+		n += is_wanted(r, &ps->v[i], only) ? ps->v[i].slots : 0;
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < ps->count; i++)
-		if (!only || only == &ps->v[i])
+		if (is_wanted(r, &ps->v[i], only))
 			put_workers(r, &ps->v[i]);
 }
 

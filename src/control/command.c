@@ -144,16 +144,63 @@ put_usage(struct buf *out, const struct command *row)
 	buf_free(&usage);
 }
 
+/* ---- and whether it is for its pool, and its client ---- */
+
+static bool
+is_about_pool(const struct command *row)
+{
+	const struct command_arg *first = &row->args[0];
+
+	return first->name && !first->token && !strcmp(first->name, "pool");
+}
+
+/* Finds the pool, too. more: not all of its words are there yet. */
+static bool
+is_allowed(struct request *r, bool more)
+{
+	r->pool = NULL;
+	if (!is_about_pool(r->row) || (r->argc < 2 && !more))
+		return access_allows(r->client, r->row->class);
+	if (r->argc >= 2)
+		r->pool = pools_find(r->server->pools, r->argv[1].data, r->argv[1].len);
+	return access_allows_pool(r->client, r->row->class, r->pool);
+}
+
+/* "NOPERM why", malloc'ed. p NULL: no pool in particular. */
+static char *
+refusal(const struct request *r, const struct pool *p)
+{
+	if (r->row->class == CLASS_ADMIN)
+		audit_refused(r->client, r->argv, r->argc);
+	return mem_printf("NOPERM %s needs the right '%s'%s%s, which uid %u does not have",
+			  r->row->name, command_class_name(r->row->class),
+			  p ? " for the pool " : "", p ? p->conf->name : "", r->client->uid);
+}
+
+void
+request_refuse(struct request *r, const struct pool *p)
+{
+	char *why = refusal(r, p), *text = strchr(why, ' ') + 1;
+
+	resp_put_error(r->out, "NOPERM", text, strlen(text));
+	free(why);
+}
+
 struct pool *
 request_pool(struct request *r, const struct resp_slice *name)
 {
-	struct pool *p = pools_find(r->server->pools, name->data, name->len);
+	struct pool *p = r->pool && name == &r->argv[1] ?
+				 r->pool :
+				 pools_find(r->server->pools, name->data, name->len);
 	char shown[128];
 
 	if (!p) {
 		text_escape(shown, sizeof(shown), name->data, name->len);
 		resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are",
 				shown);
+	} else if (!access_allows_pool(r->client, r->row->class, p)) {
+		request_refuse(r, p);
+		p = NULL;
 	}
 	return p;
 }
@@ -162,15 +209,6 @@ static bool
 arity_fits(const struct command *row, size_t argc)
 {
 	return row->arity < 0 ? argc >= (size_t)-row->arity : argc == (size_t)row->arity;
-}
-
-static void
-refuse(struct request *r)
-{
-	if (r->row->class == CLASS_ADMIN)
-		audit_refused(r->client, r->argv, r->argc);
-	resp_put_errorf(r->out, "NOPERM", "%s needs the right '%s', which uid %u does not have",
-			r->row->name, command_class_name(r->row->class), r->client->uid);
 }
 
 static void
@@ -207,8 +245,8 @@ command_check(struct request *r)
 		return false;
 	if (!arity_fits(r->row, r->argc))
 		put_usage(r->out, r->row);
-	else if (!access_allows(r->client, r->row->class))
-		refuse(r);
+	else if (!is_allowed(r, false))
+		request_refuse(r, r->pool);
 	else if (r->client->multi && r->row->in_multi == MULTI_REFUSED)
 		resp_put_errorf(r->out, "ERR", "Command not allowed inside a transaction: %s",
 				r->row->name);
@@ -242,20 +280,16 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 char *
 command_refuse_length(struct client *c, const struct resp_slice *argv, size_t argc, size_t len)
 {
-	const struct command *row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
+	struct request r = {.client = c, .server = c->server, .argv = argv, .argc = argc};
 	uint64_t limit = ARGUMENT_MAX;
-	const struct pool *p;
 
-	if (row && row->class == CLASS_ADMIN && !access_allows(c, row->class))
-		audit_refused(c, argv, argc);
-	if (row && !access_allows(c, row->class))
-		return mem_printf("NOPERM %s needs the right '%s', which uid %u does not have",
-				  row->name, command_class_name(row->class), c->uid);
-	if (row && row->defers && argc >= 2) {
-		p = pools_find(c->server->pools, argv[1].data, argv[1].len);
-		if (!p)
+	r.row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
+	if (r.row && !is_allowed(&r, true))
+		return refusal(&r, r.pool);
+	if (r.row && r.row->defers && argc >= 2) {
+		if (!r.pool)
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
-		limit = p->conf->job.max_payload;
+		limit = r.pool->conf->job.max_payload;
 	}
 	if (c->multi && !multi_has_room(c, len))
 		return mem_strdup("TOOBIG more than a MULTI can hold (control.client_memory)");

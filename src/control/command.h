@@ -26,6 +26,7 @@ struct request {
 	const struct command *row;
 	const struct resp_slice *argv;
 	size_t argc;
+	struct pool *pool; /* that argv[1] names, of a command that is about one */
 	struct buf *out;
 	mono_t now;
 };
@@ -36,6 +37,8 @@ struct command_arg {
 	bool optional, multiple;
 };
 
+/* A command whose first argument is named "pool" is about that pool, and needs its right
+ * there; one without, or whose pool is left out, is about the daemon as a whole. */
 struct command {
 	const char *name; /* of a subcommand: both words */
 	int arity;	  /* words, the name included; negative: at least so many */
@@ -76,7 +79,10 @@ const char *command_class_name(enum command_class class);
 enum synopsis_form { SYNOPSIS_TEXT, SYNOPSIS_MDOC };
 void command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_form form);
 
-/* The pool of that name; NULL, and -NOPOOL in r->out. */
+/* -NOPERM: the right is missing, for that pool (NULL: for all, or for the daemon). */
+void request_refuse(struct request *r, const struct pool *p);
+
+/* The pool of that name; NULL, and -NOPOOL, or -NOPERM, in r->out. */
 struct pool *request_pool(struct request *r, const struct resp_slice *name);
 
 /* A client's name for itself, into dst. False: the error is in r->out. */
@@ -86,9 +92,19 @@ bool request_set_name(struct request *r, const struct resp_slice *value,
 bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
 
 /* ---- access.c ---- */
+/* fd: its connection. */
+void access_open(struct client *c, int fd);
+void access_close(struct client *c);
+
+/* May it use commands of that class about the daemon as a whole? Read and submit: who may
+ * with any pool; lists then have those pools only. */
 bool access_allows(const struct client *c, enum command_class class);
 /* What is uid's, is it c's to see and to dispose of? */
 bool access_acts_for(const struct client *c, uid_t uid);
+/* And about a pool? NULL, one that is not there: who may with any, and is told so. */
+bool access_allows_pool(const struct client *c, enum command_class class, const struct pool *p);
+/* And about a job: that is its own, or its pool's administrator's. */
+bool access_allows_job(const struct client *c, enum command_class class, const struct job *j);
 bool access_owns(const struct client *c, const struct job *j);
 
 /* ---- audit.c: admin commands in the log ---- */

@@ -348,8 +348,8 @@ class Client:
         return self.at == len(self.buf) and not select.select([self.s], [], [], 0)[0]
 
 
-def connect_as(path, uid, gid=None, groups=()):
-    """A socket that another user has connected: whose it is the kernel notes then."""
+def connect_as(path, uid, gid=None, groups=(), count=1):
+    """Sockets that another user has connected: whose they are the kernel notes then."""
     mine, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -359,18 +359,19 @@ def connect_as(path, uid, gid=None, groups=()):
             os.setgroups(list(groups))
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            made = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(count)]
+            for s in made:
                 s.connect(str(path))
-                socket.send_fds(theirs, [b"x"], [s.fileno()])
+            socket.send_fds(theirs, [b"x"], [s.fileno() for s in made])
             status = 0
         finally:
             os._exit(status)
     with mine:
         theirs.close()
-        fds = socket.recv_fds(mine, 1, 1)[1]
+        fds = socket.recv_fds(mine, 1, count)[1]
     os.waitpid(pid, 0)
-    assert fds, "uid %d cannot connect" % uid
-    return socket.socket(fileno=fds[0])
+    assert len(fds) == count, "uid %d cannot connect" % uid
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 # ---- the daemon ----------------------------------------------------------
@@ -588,11 +589,15 @@ class Daemon:
         self.clients.append(client)
         return client
 
-    def client_as(self, uid, gid=None, groups=(), proto=2):
-        """A client of another user, for tests that run as root."""
-        client = Client(None, proto, connected=connect_as(self.socket, uid, gid, groups))
-        self.clients.append(client)
-        return client
+    def clients_as(self, count, uid, gid=None, groups=()):
+        """Clients of another user, for tests that run as root."""
+        made = connect_as(self.socket, uid, gid, groups, count)
+        clients = [Client(None, connected=s) for s in made]
+        self.clients += clients
+        return clients
+
+    def client_as(self, uid, gid=None, groups=()):
+        return self.clients_as(1, uid, gid, groups)[0]
 
     def cmd(self, *args):
         """One command on a connection of its own."""
