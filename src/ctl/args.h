@@ -29,6 +29,7 @@ enum opt {
 	OPT_LINES,
 	OPT_NULL,
 	OPT_NO_RETRY,
+	OPT_ANY,
 	OPT_NOW,
 	OPT_WORKERS,
 	OPT_FILTER,
@@ -128,6 +129,7 @@ int verb_status(struct ctl *ctl, const struct args *args);
 int verb_run(struct ctl *ctl, const struct args *args);
 int verb_submit(struct ctl *ctl, const struct args *args);
 int verb_result(struct ctl *ctl, const struct args *args);
+int verb_await(struct ctl *ctl, const struct args *args);
 int verb_cancel(struct ctl *ctl, const struct args *args);
 int verb_job(struct ctl *ctl, const struct args *args);
 int verb_jobs(struct ctl *ctl, const struct args *args);

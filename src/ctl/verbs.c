@@ -68,6 +68,18 @@ const struct verb verbs[] = {
 	 .max = 1,
 	 .words = {COMPLETE_JOB},
 	 .run = verb_result},
+	{.name = "await",
+	 .group = GROUP_JOBS,
+	 .before = "ID...",
+	 .summary = "wait until submitted jobs are finished, print how they ended",
+	 .more = "A line for each job, in the order in which they end: its id, its state and its\n"
+		 "result, or what was wrong, with tabs between. Exit status 1 when one did not end\n"
+		 "well, 75 when not all (with --any: none) are finished within --wait.",
+	 .options = OPT(ANY) | OPT(WAIT) | OPT(JSON),
+	 .min = 1,
+	 .max = -1,
+	 .words = {COMPLETE_JOB, COMPLETE_JOB},
+	 .run = verb_await},
 	{.name = "cancel",
 	 .group = GROUP_JOBS,
 	 .before = "ID...",

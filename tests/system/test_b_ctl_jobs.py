@@ -168,3 +168,47 @@ def test_submit_lines_whose_daemon_goes(ctl):
     r.proc.stdin.write(b"echo 2\n")
     r.proc.stdin.close()
     assert r.end() == 69 and b"closed the connection" in r.err
+
+
+# ---- await ---------------------------------------------------------------
+
+
+def test_await(ctl):
+    """A line a job as they end; the exit status says whether all went well."""
+    good = submit(ctl, "p", "echo a b", "echo two\tparts")
+    got = [line.split("\t") for line in ctl.lines("await", *good, good[0])]
+    assert got == [[good[0], "done", "a b"], [good[1], "done", "two\\x09parts"]]
+    (bad,) = submit(ctl, "other", "err broken")
+    r = ctl("await", bad, *good, status=1)
+    assert {line.split(b"\t")[1] for line in r.stdout.splitlines()} == {b"done", b"failed"}
+    assert b"broken" in r.stdout and b"1 of 3" in r.stderr
+    rows = [json.loads(line) for line in ctl("--json", "await", bad, status=1).stdout.splitlines()]
+    assert [(row["id"], row["state"]) for row in rows] == [(bad, "failed")]
+    assert "broken" in rows[0]["error"]
+    assert json.loads(ctl.out("--json", "await", good[0]))["result"] == "a b"
+    assert b"NOJOB" in ctl("await", "1", status=1).stderr
+
+
+def test_await_in_time(ctl):
+    """Not all are finished within --wait; with --any one is enough."""
+    gate = ctl.d.gate()
+    (held,) = submit(ctl, "p", "gate " + gate.path)
+    gate.arrived()
+    (done,) = submit(ctl, "other", "echo x")
+    assert ctl.lines("await", "--any", held, done) == ["%s\tdone\tx" % done]
+    r = ctl("await", "--wait", "50ms", held, done, status=75)
+    assert r.stdout.decode().split() == [done, "done", "x"] and b"1 of 2" in r.stderr
+    assert ctl("await", "--any", "-w", "0", held, status=75).stdout == b""
+    waiting = ctl.start("await", held)
+    gate.release()
+    assert waiting.end() == 0 and b"done" in waiting.out
+
+
+def test_await_more_than_one_command_takes(start):
+    ctl = Ctl(start(pool("p", queue={"limit": 3000})))
+    all_ids = submit(ctl, "p", *("echo %d" % i for i in range(2100)))
+    lines = ctl.lines("await", *all_ids)
+    assert [line.split("\t") for line in lines] == [
+        [jid, "done", str(i)] for i, jid in enumerate(all_ids)
+    ]
+    assert b"1000" in ctl("await", "--any", *all_ids, status=64).stderr
