@@ -37,6 +37,7 @@ put_pool_workers(struct fields *f, const struct pool *p)
 	struct pool_census c = pool_count_workers(p);
 
 	field_int(f, "workers", p->wanted);
+	field_int(f, "workers_configured", p->conf->workers);
 	field_int(f, "up", p->up);
 	field_int(f, "idle", c.idle);
 	field_int(f, "busy", c.busy);
@@ -153,7 +154,7 @@ put_worker(struct request *r, const struct worker *w)
 	field_str(&f, "pool", w->pool->conf->name);
 	field_int(&f, "worker", w->index);
 	field_opt(&f, "pid", alive ? w->proc.pid : -1);
-	field_str(&f, "state", slot_state_name(w->state, w->count > 0));
+	field_str(&f, "state", worker_state_name(w));
 	field_int(&f, "generation", (int64_t)w->generation);
 	put_worker_job(&f, w, r->now);
 	field_int(&f, "jobs", alive ? (int64_t)w->answers : 0);
@@ -167,7 +168,8 @@ static void
 put_workers(struct request *r, const struct pool *p)
 {
 	for (unsigned i = 0; i < p->slots; i++)
-		put_worker(r, p->workers[i]);
+		if (worker_is_there(p->workers[i]))
+			put_worker(r, p->workers[i]);
 }
 
 /* only: NULL for all that r may see. */
@@ -191,7 +193,8 @@ cmd_workers(struct request *r)
 	if (r->argc == 2 && !(only = request_pool(r, &r->argv[1])))
 		return;
 	for (size_t i = 0; i < ps->count; i++)
-		n += is_wanted(r, &ps->v[i], only) ? ps->v[i].slots : 0;
+		if (is_wanted(r, &ps->v[i], only))
+			n += ps->v[i].wanted + pool_leaving(&ps->v[i], ps->v[i].wanted);
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < ps->count; i++)
 		if (is_wanted(r, &ps->v[i], only))

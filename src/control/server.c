@@ -26,25 +26,56 @@ is_a_users_own(const struct conf *conf)
 	       (geteuid() && (getenv("XDG_RUNTIME_DIR") || !getenv("INVOCATION_ID")));
 }
 
-/* Clients are not to take the descriptors that workers are started with. */
+/* ---- descriptors ---- */
+
 static uint64_t
-clients_that_fit(const struct conf *conf)
+open_files_limit(void)
 {
-	uint64_t want = conf->control.max_clients, kept = FDS_OWN, fit;
 	struct rlimit limit;
 
-	for (size_t i = 0; i < conf->n_pools; i++)
-		kept += FDS_A_WORKER * (uint64_t)conf->pools[i].workers;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want + kept)
-		return want;
-	fit = limit.rlim_cur > kept ? limit.rlim_cur - kept : 1;
-	log_msg(LOG_WARNING,
-		"the limit of %llu open files has room for %llu clients beside the workers, not for "
-		"control.max_clients (%llu)",
-		(unsigned long long)limit.rlim_cur, (unsigned long long)fit,
-		(unsigned long long)want);
-	return fit;
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? UINT64_MAX : limit.rlim_cur;
 }
+
+/* Clients are not to take the descriptors that workers are started with. */
+void
+server_share(struct server *s)
+{
+	uint64_t want = s->conf->control.max_clients, was = s->max_clients;
+	uint64_t kept = FDS_OWN, limit = open_files_limit();
+
+	for (size_t i = 0; i < s->pools->count; i++)
+		kept += FDS_A_WORKER * (uint64_t)s->pools->v[i].wanted;
+	s->max_clients = want;
+	if (limit >= want + kept)
+		return;
+	s->max_clients = limit > kept ? limit - kept : 1;
+	if (s->max_clients != was)
+		log_msg(LOG_WARNING,
+			"the limit of %llu open files has room for %llu clients beside the "
+			"workers, not for control.max_clients (%llu)",
+			(unsigned long long)limit, (unsigned long long)s->max_clients,
+			(unsigned long long)want);
+}
+
+uint64_t
+server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n,
+			uint64_t *ret_limit)
+{
+	uint64_t limit = open_files_limit();
+	uint64_t kept = FDS_OWN + s->client_count + FDS_A_WORKER * (uint64_t)pool_leaving(p, n);
+
+	*ret_limit = limit;
+	for (size_t i = 0; i < s->pools->count; i++) {
+		const struct pool *other = &s->pools->v[i];
+
+		if (other != p)
+			kept += FDS_A_WORKER *
+				(uint64_t)(other->wanted + pool_leaving(other, other->wanted));
+	}
+	return limit > kept ? (limit - kept) / FDS_A_WORKER : 0;
+}
+
+/* ---- life ---- */
 
 struct server *
 server_new(struct loop *l, struct pools *pools, const struct conf *conf,
@@ -58,7 +89,8 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->ops = ops;
 	s->ctx = ctx;
 	s->started = mono_now();
-	s->max_clients = clients_that_fit(conf);
+	s->max_clients = conf->control.max_clients;
+	server_share(s);
 	s->own_uid_is_admin = is_a_users_own(conf);
 	list_init(&s->clients);
 	list_init(&s->dirty);

@@ -60,6 +60,14 @@ int server_adopt(struct server *s, int take_fd);
  * those that were held read on. */
 void server_turn(struct server *s);
 
+/* Give clients the descriptors that the pools' workers leave; again when those are
+ * other in number. */
+void server_share(struct server *s);
+/* How many workers p can have, were n wanted, beside the other pools' and the clients
+ * that are there; *ret_limit: of open files. */
+uint64_t server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n,
+				 uint64_t *ret_limit);
+
 /* No new connections. */
 void server_unlisten(struct server *s);
 /* Has every client all the replies that it is owed? */

@@ -13,10 +13,16 @@ throttle_delay(unsigned fails, int64_t min_us, int64_t max_us)
 	return delay < max_us ? delay : max_us;
 }
 
-static void
+void
 throttle_reset(struct throttle *t)
 {
 	*t = (struct throttle){.fails = 0};
+}
+
+void
+throttle_withdraw(struct throttle *t)
+{
+	t->trying = false;
 }
 
 void

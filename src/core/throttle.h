@@ -23,6 +23,12 @@ struct throttle {
 	bool trying;	  /* a worker started under the throttle has not failed yet */
 };
 
+/* Begin anew: nothing has failed. */
+void throttle_reset(struct throttle *t);
+
+/* The worker that was tried is ended for another reason: it says nothing. */
+void throttle_withdraw(struct throttle *t);
+
 /* A worker that was started at spawned has died before it was any good. */
 void throttle_failed(struct throttle *t, mono_t spawned, mono_t now, int64_t min_us,
 		     int64_t max_us);

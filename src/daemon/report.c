@@ -115,7 +115,7 @@ log_worker(const struct worker *w)
 {
 	struct log_about about = worker_about(w);
 
-	log_about(&about, LOG_NOTICE, "%s, %llu answers", slot_state_name(w->state, w->count > 0),
+	log_about(&about, LOG_NOTICE, "%s, %llu answers", worker_state_name(w),
 		  (unsigned long long)w->answers);
 }
 
@@ -129,6 +129,7 @@ report_log(const struct pools *ps, const char *state)
 	for (size_t i = 0; i < ps->count; i++) {
 		log_pool(&ps->v[i]);
 		for (unsigned n = 0; n < ps->v[i].slots; n++)
-			log_worker(ps->v[i].workers[n]);
+			if (worker_is_there(ps->v[i].workers[n]))
+				log_worker(ps->v[i].workers[n]);
 	}
 }

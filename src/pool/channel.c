@@ -288,7 +288,7 @@ on_answer(struct worker *w, const struct codec_event *ev)
 	clock_next(w, now);
 	worker_shelve(w);
 	pool_wake(w->pool);
-	if (w->answers == 1 || w->ended)
+	if (w->answers == 1 || w->ended || w->retiring)
 		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }
 

@@ -189,6 +189,13 @@ life_recovered(struct pool *p)
 
 	if (p->last_error)
 		log_about(&about, LOG_NOTICE, "workers start again");
+	life_forgive(p);
+}
+
+void
+life_forgive(struct pool *p)
+{
+	throttle_reset(&p->throttle);
 	free(p->last_error);
 	free(p->last_stderr);
 	p->last_error = p->last_stderr = NULL;
@@ -238,9 +245,10 @@ life_dead(struct worker *w, mono_t now)
 		p->stats.broken++; /* in its last words: it is not there any more to be killed */
 	how = death_text(w);
 	charged = settle_flights(w, how);
-	ours = slot_is_stopping(w->state) && !w->blame && !w->broken && !w->ended_early;
+	ours = (w->retiring || slot_is_stopping(w->state)) && !w->blame && !w->broken &&
+	       !w->ended_early;
 	w->failed = false;
-	if (w->answers || charged || ours || !early)
+	if (w->answers || charged || ours || !early || w->index >= p->wanted)
 		log_death(w, how, ours || w->broken || (!charged && WIFEXITED(w->proc.status)));
 	else
 		life_failed_start(p, w, start_error(w, how), now);
@@ -316,6 +324,8 @@ life_worker(struct worker *w, mono_t now)
 		life_dead(w, now);
 	else if (worker_is_done(w) && !slot_is_stopping(w->state))
 		worker_linger(w, now);
+	else if (w->retiring && !w->count && !slot_is_stopping(w->state))
+		worker_close(w, now);
 }
 
 void

@@ -357,9 +357,9 @@ pool_count_workers(const struct pool *p)
 	for (unsigned i = 0; i < p->slots; i++) {
 		const struct worker *w = p->workers[i];
 
-		if (w->state == SLOT_UP)
+		if (worker_is_up(w))
 			(*(w->count ? &c.busy : &c.idle))++;
-		else if (slot_is_stopping(w->state))
+		else if (w->retiring || slot_is_stopping(w->state))
 			c.stopping++;
 		else if (w->state != SLOT_DOWN)
 			c.starting++;

@@ -51,7 +51,7 @@ struct pool {
 	uint64_t room;	      /* jobs that up workers could take at once */
 	struct list down;     /* workers without a process */
 	struct list changed;  /* workers with news for the pump */
-	unsigned up;	      /* workers in SLOT_UP */
+	unsigned up;	      /* workers that are up and not retiring */
 
 	struct throttle throttle;
 	struct timer timer; /* the throttle's next try */
@@ -192,6 +192,14 @@ void pool_unpark(struct job *j);
 void pools_unpark(struct pools *ps);
 
 void pool_pause(struct pool *p, bool pause);
+
+/* ---- roster.c: its workers ---- */
+
+/* Have n workers, 1 … CONF_WORKERS_MAX: the slots above finish what they have and end. */
+void pool_scale(struct pool *p, unsigned n);
+
+/* Slots from n on that still have a process. */
+unsigned pool_leaving(const struct pool *p, unsigned n);
 
 enum pool_state pool_state(const struct pool *p);
 const char *pool_state_name(enum pool_state s);

@@ -17,5 +17,7 @@ void life_news(struct pool *p, mono_t now);
 /* w's process was no good, or could not be made: the error, consumed, is the pool's
  * last_error from now on. */
 void life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now);
-/* Workers start (again): forget what went before. */
+/* Workers start again: say so, and forget what went before. */
 void life_recovered(struct pool *p);
+/* Forget what went before: all slots are filled as if none had failed. */
+void life_forgive(struct pool *p);

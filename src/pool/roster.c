@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* roster - the slots of a pool: how many there are, and which of them it wants. */
 #include "base/mem.h"
-#include "pool/worker.h"
+#include "pool/pump.h"
 
 #include <stdlib.h>
 
@@ -23,6 +23,7 @@ roster_grow(struct pool *p, unsigned n)
 
 		p->workers[p->slots] = w;
 		worker_init(w, p, p->slots);
+		w->failed = throttle_holds(&p->throttle);
 	}
 }
 
@@ -41,4 +42,67 @@ roster_fini(struct pool *p)
 		free(p->workers[i]);
 	}
 	free(p->workers);
+}
+
+/* ---- more and fewer of them ---- */
+
+static void
+roster_dismiss(struct worker *w)
+{
+	if (w->state == SLOT_DOWN) {
+		worker_shelve(w);
+	} else {
+		if (w->failed)
+			throttle_withdraw(&w->pool->throttle);
+		if (!slot_is_stopping(w->state))
+			worker_retire(w, true);
+	}
+	w->failed = false;
+}
+
+/* One that is being ended already is filled again when it is down. */
+static void
+roster_recall(struct worker *w)
+{
+	w->failed = throttle_holds(&w->pool->throttle);
+	if (w->state == SLOT_DOWN)
+		worker_shelve(w);
+	else if (!slot_is_stopping(w->state))
+		worker_retire(w, false);
+}
+
+/* Is there a slot whose workers cannot start? */
+static bool
+any_failed(const struct pool *p)
+{
+	for (unsigned i = 0; i < p->wanted; i++)
+		if (p->workers[i]->failed)
+			return true;
+	return false;
+}
+
+void
+pool_scale(struct pool *p, unsigned n)
+{
+	unsigned was = p->wanted;
+
+	p->wanted = n;
+	for (unsigned i = n; i < was; i++)
+		roster_dismiss(p->workers[i]);
+	for (unsigned i = was; i < n && i < p->slots; i++)
+		roster_recall(p->workers[i]);
+	roster_grow(p, n);
+	if (throttle_holds(&p->throttle) && !any_failed(p))
+		life_forgive(p); /* those that could not start are not wanted any more */
+	pool_wake(p);
+}
+
+unsigned
+pool_leaving(const struct pool *p, unsigned n)
+{
+	unsigned leaving = 0;
+
+	for (unsigned i = n; i < p->slots; i++)
+		leaving += p->workers[i]->state != SLOT_DOWN;
+	return leaving;
 }

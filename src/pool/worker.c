@@ -103,8 +103,9 @@ worker_event(struct worker *w, enum slot_event e)
 {
 	enum slot_state was = w->state;
 
+	w->pool->up -= worker_is_up(w);
 	w->state = slot_next(was, e);
-	w->pool->up += (w->state == SLOT_UP) - (was == SLOT_UP);
+	w->pool->up += worker_is_up(w);
 	worker_shelve(w);
 	/* Of its end whoever buries it knows more. */
 	if (slot_phase(w->state) != slot_phase(was) && w->state != SLOT_DOWN)
@@ -249,7 +250,7 @@ worker_spawn(struct worker *w, mono_t now)
 bool
 worker_can_take(const struct worker *w)
 {
-	return w->state == SLOT_UP && w->count < w->capacity && !w->broken && !w->ended &&
+	return worker_is_up(w) && w->count < w->capacity && !w->broken && !w->ended &&
 	       !w->chan.error &&
 	       /* the high-water mark: what it has not read of one job it is not given two of */
 	       (w->count == 0 || buf_len(&w->chan.out) <= w->pool->conf->job.max_payload);
@@ -264,7 +265,8 @@ worker_shelve(struct worker *w)
 	w->load_room = 0;
 	list_remove(&w->load);
 	if (w->state == SLOT_DOWN) {
-		list_append(&p->down, &w->load);
+		if (w->index < p->wanted)
+			list_append(&p->down, &w->load);
 	} else if (worker_can_take(w)) {
 		list_prepend(&p->by_load[w->count], &w->load);
 		w->load_room = w->capacity - w->count;
@@ -274,7 +276,24 @@ worker_shelve(struct worker *w)
 	}
 }
 
+const char *
+worker_state_name(const struct worker *w)
+{
+	return w->retiring ? "stopping" : slot_state_name(w->state, w->count > 0);
+}
+
 /* ---- endings ---- */
+
+void
+worker_retire(struct worker *w, bool retire)
+{
+	assert(w->state != SLOT_DOWN);
+	w->pool->up -= worker_is_up(w);
+	w->retiring = retire;
+	w->pool->up += worker_is_up(w);
+	worker_shelve(w);
+	worker_note(w);
+}
 
 void
 worker_close(struct worker *w, mono_t now)
@@ -334,4 +353,5 @@ worker_bury(struct worker *w)
 	w->pool->stats.exited++;
 	worker_release(w);
 	worker_event(w, SLOT_EXIT);
+	w->retiring = false;
 }

@@ -62,6 +62,7 @@ struct worker {
 	uint64_t generation;
 	uint64_t answers; /* of this process */
 	bool ready;	  /* said READY */
+	bool retiring;	  /* is given no more jobs, and is closed when it has none */
 	bool failed;	  /* the last process was no good: the throttle decides on the next */
 	bool execed;	  /* news: the program runs */
 	bool due;	  /* news: the timer */
@@ -72,6 +73,22 @@ struct worker {
 	bool blame;	  /* it is being ended for failing to start */
 	char *broken;	  /* news: how it broke the protocol; malloc'ed */
 };
+
+/* Takes jobs, or would if it had not all that it can have. */
+static inline bool
+worker_is_up(const struct worker *w)
+{
+	return w->state == SLOT_UP && !w->retiring;
+}
+
+/* Is it of the pool's workers? A slot that is wanted no more is, until it is down. */
+static inline bool
+worker_is_there(const struct worker *w)
+{
+	return w->index < w->pool->wanted || w->state != SLOT_DOWN;
+}
+
+const char *worker_state_name(const struct worker *w); /* the word that WORKERS shows */
 
 void worker_init(struct worker *w, struct pool *p, unsigned index);
 void worker_fini(struct worker *w);
@@ -106,6 +123,9 @@ void worker_disown_all(struct worker *w);
 mono_t worker_patience(const struct worker *w);
 /* Of a frame worker: ask it to give the job up. */
 void worker_cancel(struct worker *w, const struct job *j);
+
+/* It is to end when it has no more jobs; or not, after all, while it is not yet told. */
+void worker_retire(struct worker *w, bool retire);
 
 /* Ways to end it, each with the next one behind it after the pool's grace. */
 void worker_close(struct worker *w, mono_t now);

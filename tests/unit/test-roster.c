@@ -130,19 +130,165 @@ test_a_job_found_by_its_key_is_not_new(void **state)
 
 /* ---- slots ---- */
 
+/* The slots that wait to be filled are these: a bit for each. */
+static void
+expect_down(unsigned long expected)
+{
+	unsigned long down = 0;
+
+	list_foreach(it, next, &pool->down)
+		down |= 1ul << container_of(it, struct worker, load)->index;
+	assert_int_equal(down, expected);
+}
+
+/* It is up, with so many jobs, as far as the pool's books go. */
+static struct worker *
+set_up(unsigned i, unsigned jobs)
+{
+	struct worker *w = pool->workers[i];
+
+	w->capacity = pool_conf.pipeline;
+	w->generation = ++pool->generation;
+	w->count = jobs;
+	w->state = SLOT_UP;
+	pool->up++;
+	worker_shelve(w);
+	return w;
+}
+
+/* Its process is gone. */
+static void
+set_down(struct worker *w)
+{
+	w->count = 0;
+	worker_bury(w);
+}
+
 static void
 test_slots_at_the_start(void **state)
 {
-	unsigned down = 0;
-
 	(void)state;
 	assert_int_equal(pool->slots, 3);
 	assert_int_equal(pool->wanted, 3);
-	list_foreach(it, next, &pool->down) {
-		assert_int_equal(container_of(it, struct worker, load)->index, down);
-		down++;
+	expect_down(7);
+}
+
+static void
+test_slots_stay_where_they_are(void **state)
+{
+	struct worker *first = pool->workers[0], *third;
+
+	(void)state;
+	pool_scale(pool, 40);
+	assert_int_equal(pool->slots, 40);
+	assert_ptr_equal(pool->workers[0], first);
+	expect_down((1ul << 40) - 1);
+	third = pool->workers[2];
+	pool_scale(pool, 2);
+	assert_int_equal(pool->slots, 40);
+	assert_int_equal(pool->wanted, 2);
+	expect_down(3);
+	pool_scale(pool, 3);
+	assert_int_equal(pool->slots, 40);
+	assert_ptr_equal(pool->workers[2], third);
+	expect_down(7);
+}
+
+static void
+test_scaled_down(void **state)
+{
+	struct worker *stays = set_up(0, 0), *busy = set_up(1, 1), *idle = set_up(2, 0);
+
+	(void)state;
+	assert_int_equal(pool->up, 3);
+	assert_int_equal(pool->room, 5);
+	assert_true(worker_can_take(busy));
+	pool_scale(pool, 1);
+	assert_int_equal(pool->up, 1);
+	assert_int_equal(pool->room, 2);
+	assert_true(worker_can_take(stays));
+	assert_false(worker_can_take(busy) || worker_can_take(idle));
+	assert_int_equal(pool_leaving(pool, 1), 2);
+	assert_int_equal(pool_leaving(pool, 2), 1);
+	assert_int_equal(pool_count_workers(pool).stopping, 2);
+	set_down(idle);
+	expect_down(0);
+	assert_int_equal(pool_leaving(pool, 1), 1);
+	assert_false(worker_is_there(idle));
+	assert_true(worker_is_there(busy));
+	/* One is recalled, the other's slot is to be filled anew. */
+	pool_scale(pool, 3);
+	assert_int_equal(pool->up, 2);
+	assert_int_equal(pool->room, 3);
+	assert_true(worker_can_take(busy));
+	expect_down(4);
+	set_down(busy);
+	assert_int_equal(pool->up, 1);
+	expect_down(6);
+}
+
+static void
+test_one_that_was_told_to_end_is_not_recalled(void **state)
+{
+	struct worker *w = set_up(2, 0);
+
+	(void)state;
+	pool_scale(pool, 1);
+	w->state = slot_next(w->state, SLOT_CLOSE);
+	pool_scale(pool, 3);
+	assert_int_equal(pool->up, 0);
+	assert_false(worker_can_take(w));
+	expect_down(3);
+	set_down(w);
+	assert_false(w->retiring);
+	expect_down(7);
+}
+
+static void
+hold_back(void)
+{
+	mono_t now = mono_now();
+
+	for (unsigned i = 0; i < 2; i++) {
+		throttle_failed(&pool->throttle, now, now, USEC_PER_SEC, USEC_PER_SEC);
+		now = mono_add(now, 1);
 	}
-	assert_int_equal(down, 3);
+	assert_true(throttle_holds(&pool->throttle));
+}
+
+static void
+test_new_slots_are_held_back_where_others_fail(void **state)
+{
+	(void)state;
+	set_up(0, 0);
+	pool->workers[2]->failed = true;
+	hold_back();
+	pool_scale(pool, 4);
+	assert_true(pool->workers[3]->failed);
+	assert_false(pool->workers[1]->failed); /* its last worker was good */
+	pool_scale(pool, 3);
+	assert_true(throttle_holds(&pool->throttle));
+	/* Those that fail are not wanted any more. */
+	pool_scale(pool, 2);
+	assert_false(throttle_holds(&pool->throttle));
+	pool_scale(pool, 3);
+	assert_false(pool->workers[2]->failed);
+}
+
+static void
+test_a_try_that_is_called_off_is_none(void **state)
+{
+	struct worker *tried = set_up(2, 0);
+
+	(void)state;
+	set_up(1, 0);
+	tried->failed = pool->workers[0]->failed = true;
+	hold_back();
+	pool->throttle.next_try = mono_now();
+	assert_true(throttle_try(&pool->throttle, mono_now(), USEC_PER_SEC, USEC_PER_SEC));
+	pool_scale(pool, 2);
+	assert_true(throttle_holds(&pool->throttle));
+	assert_false(pool->throttle.trying);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -155,6 +301,11 @@ main(void)
 		CASE(test_withdrawing_makes_room),
 		CASE(test_a_job_found_by_its_key_is_not_new),
 		CASE(test_slots_at_the_start),
+		CASE(test_slots_stay_where_they_are),
+		CASE(test_scaled_down),
+		CASE(test_one_that_was_told_to_end_is_not_recalled),
+		CASE(test_new_slots_are_held_back_where_others_fail),
+		CASE(test_a_try_that_is_called_off_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands that change which workers a pool has: SCALE. */
+#include "base/parse.h"
+#include "base/text.h"
+#include "control/command.h"
+
+/* False: workers are only ended now, and r->out says so. */
+static bool
+may_change_workers(struct request *r)
+{
+	if (r->server->pools->mode == POOLS_OPEN)
+		return true;
+	resp_put_errorf(r->out, "DRAINING",
+			"preforkd finishes what it has and starts nothing anew");
+	return false;
+}
+
+static void
+put_bad_number(struct request *r, const struct resp_slice *word, const char *what, uint64_t min,
+	       uint64_t max)
+{
+	char shown[64];
+
+	text_escape(shown, sizeof(shown), word->data, word->len);
+	resp_put_errorf(r->out, "ERR", "%s: a number from %llu to %llu, not '%s'", what,
+			(unsigned long long)min, (unsigned long long)max, shown);
+}
+
+/* ---- SCALE ---- */
+
+static bool
+has_room(struct request *r, const struct pool *p, unsigned n)
+{
+	uint64_t limit, fit = server_workers_that_fit(r->server, p, n, &limit);
+
+	if (n <= p->wanted || n <= fit)
+		return true;
+	resp_put_errorf(r->out, "ERR",
+			"the limit of %llu open files has room for %llu workers of pool '%s', "
+			"beside the others and the clients (LimitNOFILE=)",
+			(unsigned long long)limit, (unsigned long long)fit, p->conf->name);
+	return false;
+}
+
+static void
+cmd_scale(struct request *r)
+{
+	struct pool *p = request_pool(r, &r->argv[1]);
+	const struct resp_slice *word = &r->argv[2];
+	uint64_t n;
+
+	if (!p)
+		return;
+	if (parse_u64(word->data, word->len, CONF_WORKERS_MAX, &n) < 0 || n < 1) {
+		put_bad_number(r, word, "workers", 1, CONF_WORKERS_MAX);
+		return;
+	}
+	if (!may_change_workers(r) || !has_room(r, p, (unsigned)n))
+		return;
+	pool_scale(p, (unsigned)n);
+	server_share(r->server);
+	resp_put_simple(r->out, "OK");
+}
+
+const struct command roster_commands[] = {
+	{.name = "SCALE",
+	 .arity = 3,
+	 .class = CLASS_ADMIN,
+	 .summary = "Have so many workers in the pool",
+	 .handle = cmd_scale,
+	 .args = {{.name = "pool"}, {.name = "workers"}}},
+	{.name = NULL},
+};
