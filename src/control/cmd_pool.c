@@ -73,10 +73,10 @@ static void
 put_pool_times(struct fields *f, struct pool *p, mono_t now)
 {
 	field_double(f, "done_per_s", (double)rate_per_10s(&p->stats.done_rate, now) / 10);
-	field_opt(f, "wait_p50_us", histogram_quantile(&p->stats.wait, 500, now));
-	field_opt(f, "wait_p99_us", histogram_quantile(&p->stats.wait, 990, now));
-	field_opt(f, "run_p50_us", histogram_quantile(&p->stats.run, 500, now));
-	field_opt(f, "run_p99_us", histogram_quantile(&p->stats.run, 990, now));
+	field_opt(f, "wait_p50_us", histogram_quantile(&p->stats.wait.recent, 500, now));
+	field_opt(f, "wait_p99_us", histogram_quantile(&p->stats.wait.recent, 990, now));
+	field_opt(f, "run_p50_us", histogram_quantile(&p->stats.run.recent, 500, now));
+	field_opt(f, "run_p99_us", histogram_quantile(&p->stats.run.recent, 990, now));
 }
 
 static void

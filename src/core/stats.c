@@ -76,6 +76,55 @@ histogram_quantile(struct histogram *h, unsigned permille, mono_t now)
 	return bucket_value(HISTOGRAM_BUCKETS - 1);
 }
 
+const struct tally_bound tally_bounds[TALLY_BOUNDS] = {
+	{100, "0.0001"},
+	{300, "0.0003"},
+	{1000, "0.001"},
+	{3000, "0.003"},
+	{10 * USEC_PER_MSEC, "0.01"},
+	{30 * USEC_PER_MSEC, "0.03"},
+	{100 * USEC_PER_MSEC, "0.1"},
+	{300 * USEC_PER_MSEC, "0.3"},
+	{1 * USEC_PER_SEC, "1.0"},
+	{3 * USEC_PER_SEC, "3.0"},
+	{10 * USEC_PER_SEC, "10.0"},
+	{30 * USEC_PER_SEC, "30.0"},
+	{100 * USEC_PER_SEC, "100.0"},
+	{300 * USEC_PER_SEC, "300.0"},
+	{1000 * USEC_PER_SEC, "1000.0"},
+	{3000 * USEC_PER_SEC, "3000.0"},
+};
+
+void
+tally_add(struct tally *t, int64_t us)
+{
+	unsigned b = 0;
+
+	if (us < 0)
+		us = 0;
+	while (b < TALLY_BOUNDS && us > tally_bounds[b].us)
+		b++;
+	t->counts[b]++;
+	t->sum_us += (uint64_t)us;
+}
+
+uint64_t
+tally_up_to(const struct tally *t, unsigned bound)
+{
+	uint64_t n = 0;
+
+	for (unsigned b = 0; b <= bound; b++)
+		n += t->counts[b];
+	return n;
+}
+
+void
+timing_add(struct timing *t, int64_t us, mono_t now)
+{
+	histogram_add(&t->recent, us, now);
+	tally_add(&t->ever, us);
+}
+
 static void
 rate_turn(struct rate *r, mono_t now)
 {

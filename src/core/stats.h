@@ -4,7 +4,9 @@
  *
  * Floor 2. No timer behind it: windows are turned when something is recorded or
  * read. A histogram is log-linear (eight steps to a power of two, so a quantile
- * is right to 12.5 %) and tells of the last one to two minutes.
+ * is right to 12.5 %) and tells of the last one to two minutes; a tally has few,
+ * round bounds and tells of everything since the start, so that who reads it now
+ * and then can take the difference.
  */
 #pragma once
 
@@ -20,6 +22,25 @@ struct histogram {
 	int64_t window; /* number of the minute that now belongs to */
 };
 
+#define TALLY_BOUNDS 16
+struct tally_bound {
+	int64_t us;
+	const char *seconds; /* the same as a decimal */
+};
+extern const struct tally_bound tally_bounds[TALLY_BOUNDS]; /* ascending */
+
+struct tally {
+	uint64_t counts[TALLY_BOUNDS + 1]; /* above the bound before, up to this one; the last: above
+					    * all */
+	uint64_t sum_us;
+};
+
+/* How long things took: lately, and ever. */
+struct timing {
+	struct histogram recent;
+	struct tally ever;
+};
+
 #define RATE_SECONDS 10
 
 struct rate {
@@ -33,8 +54,14 @@ struct stats {
 	uint64_t broken;	  /* workers that broke the protocol */
 	uint64_t spawned, exited; /* workers */
 	struct rate done_rate;
-	struct histogram wait, run;
+	struct timing wait, run;
 };
+
+void timing_add(struct timing *t, int64_t us, mono_t now);
+
+void tally_add(struct tally *t, int64_t us);
+/* How many were at most tally_bounds[bound]; TALLY_BOUNDS: all of them. */
+uint64_t tally_up_to(const struct tally *t, unsigned bound);
 
 void histogram_add(struct histogram *h, int64_t us, mono_t now);
 

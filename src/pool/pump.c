@@ -81,7 +81,7 @@ dispatch(struct pool *p, mono_t now)
 		j->attempt++;
 		p->running++;
 		p->running_bytes += job_running_bytes(j);
-		histogram_add(&p->stats.wait, mono_since(now, j->queued), now);
+		timing_add(&p->stats.wait, mono_since(now, j->queued), now);
 		worker_give(w, j, now);
 		tell_job(j);
 	}

@@ -35,7 +35,7 @@ count_end(struct pool *p, const struct job *j, mono_t now)
 		break;
 	}
 	if (!mono_is_never(j->run->started))
-		histogram_add(&st->run, mono_since(now, j->run->started), now);
+		timing_add(&st->run, mono_since(now, j->run->started), now);
 }
 
 static void

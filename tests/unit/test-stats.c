@@ -257,6 +257,62 @@ test_rate_gaps(void **state)
 
 #define TEST(f) cmocka_unit_test_setup(f, start)
 
+/* ---- tally ---- */
+
+/* The bounds are what they are called, in ascending order. */
+static void
+test_tally_bounds(void **state)
+{
+	(void)state;
+	for (unsigned b = 0; b < TALLY_BOUNDS; b++) {
+		assert_int_equal((int64_t)(strtod(tally_bounds[b].seconds, NULL) * 1e6 + 0.5),
+				 tally_bounds[b].us);
+		assert_non_null(strchr(tally_bounds[b].seconds, '.'));
+		assert_true(!b || tally_bounds[b].us > tally_bounds[b - 1].us);
+	}
+}
+
+/* A bound is in its own bucket, one more in the next. */
+static void
+test_tally_edges(void **state)
+{
+	struct tally t = {0};
+	uint64_t sum = 0;
+
+	(void)state;
+	for (unsigned b = 0; b < TALLY_BOUNDS; b++) {
+		tally_add(&t, tally_bounds[b].us);
+		tally_add(&t, tally_bounds[b].us + 1);
+		sum += (uint64_t)tally_bounds[b].us * 2 + 1;
+	}
+	for (unsigned b = 0; b < TALLY_BOUNDS; b++)
+		assert_int_equal(tally_up_to(&t, b), 2 * b + 1);
+	assert_int_equal(tally_up_to(&t, TALLY_BOUNDS), 2 * TALLY_BOUNDS);
+	assert_int_equal(t.sum_us, sum);
+	tally_add(&t, 0);
+	tally_add(&t, -5); /* a clock that a caller read too late */
+	tally_add(&t, INT64_MAX);
+	assert_int_equal(tally_up_to(&t, 0), 3);
+	assert_int_equal(tally_up_to(&t, TALLY_BOUNDS), 2 * TALLY_BOUNDS + 3);
+	assert_true(t.sum_us == sum + INT64_MAX);
+}
+
+/* Unlike the histogram beside it, it forgets nothing. */
+static void
+test_timing(void **state)
+{
+	static struct timing t;
+
+	(void)state;
+	timing_add(&t, 200, at(0));
+	timing_add(&t, 2000, at(0));
+	assert_int_equal(tally_up_to(&t.ever, 1), 1);
+	check_near(histogram_quantile(&t.recent, 1000, at(0)), 2000);
+	assert_int_equal(histogram_quantile(&t.recent, 1000, at(10 * MINUTE)), -1);
+	assert_int_equal(tally_up_to(&t.ever, TALLY_BOUNDS), 2);
+	assert_int_equal(t.ever.sum_us, 2200);
+}
+
 int
 main(void)
 {
@@ -272,6 +328,9 @@ main(void)
 		TEST(test_rate_counts_whole_seconds),
 		TEST(test_rate_steady),
 		TEST(test_rate_gaps),
+		TEST(test_tally_bounds),
+		TEST(test_tally_edges),
+		TEST(test_timing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
