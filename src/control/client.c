@@ -80,6 +80,7 @@ client_step(struct client *c)
 		return used && buf_len(in);
 	case RESP_OK:
 		c->commands++;
+		c->server->commands++;
 		client_begin_command(c);
 		command_execute(c, c->parser.argv, c->parser.argc);
 		client_end_command(c);

@@ -13,8 +13,8 @@
 #define ARGUMENT_MAX (64 * 1024) /* of an argument that is no payload */
 
 static const struct command *const families[] = {
-	job_commands,	     pool_commands,   roster_commands,	admin_commands,
-	connection_commands, client_commands, command_commands, multi_commands,
+	job_commands,	 pool_commands,	   roster_commands, admin_commands,   connection_commands,
+	client_commands, command_commands, multi_commands,  metrics_commands,
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))

@@ -56,7 +56,8 @@ struct command {
 
 /* A family's rows, ended by one without a name. */
 extern const struct command connection_commands[], client_commands[], command_commands[],
-	multi_commands[], job_commands[], pool_commands[], roster_commands[], admin_commands[];
+	multi_commands[], metrics_commands[], job_commands[], pool_commands[], roster_commands[],
+	admin_commands[];
 
 /* Find r->row by r->argv: may it be carried out? False: the error is in r->out. */
 bool command_check(struct request *r);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FDS_OWN 32     /* the loop, the socket, the log, a spawn under way */
@@ -82,6 +83,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	   const struct server_ops *ops, void *ctx)
 {
 	struct server *s = mem_new(sizeof(*s));
+	struct timespec now;
 
 	s->loop = l;
 	s->pools = pools;
@@ -89,6 +91,8 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->ops = ops;
 	s->ctx = ctx;
 	s->started = mono_now();
+	clock_gettime(CLOCK_REALTIME, &now);
+	s->started_unix_us = now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
 	s->max_clients = conf->control.max_clients;
 	server_share(s);
 	s->own_uid_is_admin = is_a_users_own(conf);

@@ -39,8 +39,10 @@ struct server {
 	struct list clients;  /* all */
 	struct list dirty;    /* those with something to do at the turn's end */
 	uint64_t max_clients; /* control.max_clients, or what the limit of open files has room for */
-	uint64_t client_count, next_client_id, connections;
+	uint64_t client_count, next_client_id;
+	uint64_t connections, commands; /* ever */
 	mono_t started;
+	int64_t started_unix_us;
 	struct audit audit;
 	bool own_uid_is_admin;
 };

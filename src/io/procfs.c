@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/procfs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,4 +38,19 @@ procfs_usage(pid_t pid, struct procfs_usage *ret)
 	ret->rss_bytes = (int64_t)rss * sysconf(_SC_PAGESIZE);
 	ret->cpu_ms =
 		((int64_t)utime + (int64_t)stime + cutime + cstime) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+int64_t
+procfs_own_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+	int64_t n = -1; /* the one of the directory itself is no more when it is told */
+
+	if (!d)
+		return -1;
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
 }

@@ -13,3 +13,6 @@ struct procfs_usage {
 };
 
 void procfs_usage(pid_t pid, struct procfs_usage *ret);
+
+/* How many descriptors this process has open; -1: unknown. */
+int64_t procfs_own_fds(void);

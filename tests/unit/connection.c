@@ -48,7 +48,14 @@ on_orphaned(void *ctx)
 	orphaned = true;
 }
 
-static const struct server_ops server_ops = {.orphaned = on_orphaned};
+static const char *
+state_name(void *ctx)
+{
+	(void)ctx;
+	return "ready";
+}
+
+static const struct server_ops server_ops = {.orphaned = on_orphaned, .state = state_name};
 
 int
 start(void **state)
