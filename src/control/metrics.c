@@ -395,10 +395,14 @@ put_family(struct buf *b, const struct metric *m, const struct request *r)
 	if (of_daemon)
 		put_samples(b, m, r, NULL);
 	for (size_t i = 0; !of_daemon && i < ps->count; i++) {
+		const struct pool *p = &ps->v[i];
+
+		if (!access_allows_pool(r->client, CLASS_READ, p))
+			continue;
 		if (m->tally)
-			put_tally(b, m, &ps->v[i]);
+			put_tally(b, m, p);
 		else
-			put_samples(b, m, r, &ps->v[i]);
+			put_samples(b, m, r, p);
 	}
 }
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lib import SLOW, fd_count, mapping, pool, proc_status, script
+from lib import ROOT, SLOW, fd_count, mapping, pool, proc_status, script
 
 try:
     from prometheus_client import parser as old_format
@@ -171,3 +171,17 @@ def test_degraded(start):
     assert m.value("preforkd_pool_degraded", pool="good") == 0
     assert m.value("preforkd_pool_state", pool="p", state="degraded") == 1
     assert m.value("preforkd_state", state="degraded") == 1
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root: acts as another user")
+def test_of_pools_that_one_may_see(start):
+    rules = [
+        {"users": ["4001"], "allow": ["read"], "pools": ["a"]},
+        {"users": ["4001"], "allow": []},
+    ]
+    d = start(pool("a"), pool("b"), control={"mode": "0666"}, access=rules)
+    everything, some = metrics(d.client()), metrics(d.client_as(4001))
+    assert set(everything.families) == set(some.families)
+    assert len(everything.values("preforkd_jobs_queued")) == 2
+    assert list(some.values("preforkd_jobs_queued")) == [(("pool", "a"),)]
+    assert 'pool="b"' not in some.text and "preforkd_uptime_seconds " in some.text
