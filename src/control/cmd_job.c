@@ -119,7 +119,7 @@ make_opts(const struct options *o, struct job_opts **ret)
 
 /* What RUN and SUBMIT have in common: NULL, and the error is in r->out. */
 static struct job *
-submit(struct request *r, unsigned allowed, bool run, struct options *ret_options, bool *ret_new)
+submit(struct request *r, bool run, struct options *ret_options, bool *ret_new)
 {
 	const struct resp_slice *payload = &r->argv[r->argc - 1];
 	struct pool *p = request_pool(r, &r->argv[1]);
@@ -128,7 +128,7 @@ submit(struct request *r, unsigned allowed, bool run, struct options *ret_option
 	const char *why;
 	int error;
 
-	if (!p || !options_read(r, 2, r->argc - 1, allowed, ret_options))
+	if (!p || !options_read(r, 2, r->argc - 1, ret_options))
 		return NULL;
 	s.payload = payload->data;
 	s.len = payload->len;
@@ -162,8 +162,7 @@ cmd_run(struct request *r)
 {
 	struct options o;
 	bool fresh;
-	struct job *j = submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP | OPTION_WAIT, true, &o,
-			       &fresh);
+	struct job *j = submit(r, true, &o, &fresh);
 
 	if (j)
 		wait_or_put(r, j, true, &o);
@@ -174,7 +173,7 @@ submit_accept(struct request *r, bool *ret_new)
 {
 	struct options o;
 
-	return submit(r, OPTION_KEY | OPTION_TIMEOUT | OPTION_KEEP, false, &o, ret_new);
+	return submit(r, false, &o, ret_new);
 }
 
 static void
@@ -195,7 +194,7 @@ cmd_result(struct request *r)
 	struct options o;
 	struct job *j;
 
-	if (!options_read(r, 2, r->argc, OPTION_WAIT, &o))
+	if (!options_read(r, 2, r->argc, &o))
 		return;
 	j = own_job(r, &r->argv[1]);
 	if (j)
@@ -372,9 +371,7 @@ cmd_jobs(struct request *r)
 	struct options o;
 	size_t n = 0;
 
-	if (!options_read(r, 1, r->argc,
-			  OPTION_POOL | OPTION_STATE | OPTION_REASON | OPTION_COUNT | OPTION_AFTER,
-			  &o))
+	if (!options_read(r, 1, r->argc, &o))
 		return;
 	if (o.given & OPTION_POOL && !(p = request_pool(r, &o.pool)))
 		return;

@@ -136,8 +136,9 @@ struct options {
 	uint64_t count, after;
 };
 
-/* Read argv[from … to-1] as pairs. False: r->out has the error. */
-bool options_read(struct request *r, size_t from, size_t to, unsigned allowed, struct options *ret);
+/* Read argv[from … to-1] as pairs: the optional args of r->row that have a token. False:
+ * r->out has the error. */
+bool options_read(struct request *r, size_t from, size_t to, struct options *ret);
 
 /* ---- fields.c: maps ---- */
 

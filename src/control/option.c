@@ -98,25 +98,35 @@ static const struct {
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
+/* Which options a command has its row says, where COMMAND DOCS and the manual look too. */
+static bool
+takes_option(const struct command *row, const char *name)
+{
+	for (const struct command_arg *a = row->args; a->name; a++)
+		if (a->optional && a->token && !strcmp(a->token, name))
+			return true;
+	return false;
+}
+
 static size_t
-find_row(const struct resp_slice *name, unsigned allowed)
+find_row(const struct resp_slice *name, const struct command *row)
 {
 	size_t i;
 
 	for (i = 0; i < ROWS; i++)
-		if (rows[i].option & allowed && slice_is(name, rows[i].name))
+		if (slice_is(name, rows[i].name) && takes_option(row, rows[i].name))
 			break;
 	return i;
 }
 
 static void
-put_unknown(struct request *r, const struct resp_slice *name, unsigned allowed)
+put_unknown(struct request *r, const struct resp_slice *name)
 {
 	char shown[128];
 	struct buf have = {0};
 
 	for (size_t i = 0; i < ROWS; i++)
-		if (rows[i].option & allowed)
+		if (takes_option(r->row, rows[i].name))
 			buf_putf(&have, "%s%s", buf_len(&have) ? ", " : "", rows[i].name);
 	text_escape(shown, sizeof(shown), name->data, name->len);
 	resp_put_errorf(r->out, "BADOPTION", "'%s' is no option of %s; it has %.*s", shown,
@@ -125,15 +135,14 @@ put_unknown(struct request *r, const struct resp_slice *name, unsigned allowed)
 }
 
 static bool
-read_one(struct request *r, const struct resp_slice *pair, bool has_value, unsigned allowed,
-	 struct options *o)
+read_one(struct request *r, const struct resp_slice *pair, bool has_value, struct options *o)
 {
-	size_t i = find_row(&pair[0], allowed);
+	size_t i = find_row(&pair[0], r->row);
 	const char *expected;
 	char shown[128];
 
 	if (i == ROWS) {
-		put_unknown(r, &pair[0], allowed);
+		put_unknown(r, &pair[0]);
 		return false;
 	}
 	if (!has_value) {
@@ -157,11 +166,11 @@ read_one(struct request *r, const struct resp_slice *pair, bool has_value, unsig
 }
 
 bool
-options_read(struct request *r, size_t from, size_t to, unsigned allowed, struct options *ret)
+options_read(struct request *r, size_t from, size_t to, struct options *ret)
 {
 	*ret = (struct options){.timeout_us = -1, .keep_us = -1, .count = 100};
 	for (size_t i = from; i < to; i += 2)
-		if (!read_one(r, &r->argv[i], i + 1 < to, allowed, ret))
+		if (!read_one(r, &r->argv[i], i + 1 < to, ret))
 			return false;
 	return true;
 }
