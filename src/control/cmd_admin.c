@@ -264,6 +264,6 @@ const struct command admin_commands[] = {
 	 .summary = "Drain and end; NOW: without waiting for jobs",
 	 .handle = cmd_shutdown,
 	 .in_multi = MULTI_REFUSED,
-	 .args = {{.name = "now", .token = NULL, .optional = true}}},
+	 .args = {{.name = "NOW", .optional = true}}},
 	{.name = NULL},
 };

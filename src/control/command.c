@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "control/multi.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -93,10 +94,12 @@ command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_for
 
 	buf_putf(b, "%s%s", keyword, row->name);
 	for (const struct command_arg *a = row->args; a->name; a++) {
+		bool said = isupper((unsigned char)a->name[0]);
+
 		buf_putf(b, " %s", a->optional ? synopsis_marks[form].open : "");
 		if (a->token)
 			buf_putf(b, "%s%s ", keyword, a->token);
-		buf_putf(b, "%s%s%s%s", synopsis_marks[form].word, a->name,
+		buf_putf(b, "%s%s%s%s", said ? keyword : synopsis_marks[form].word, a->name,
 			 a->multiple ? " ..." : "", a->optional ? synopsis_marks[form].close : "");
 	}
 }

@@ -32,7 +32,7 @@ struct request {
 };
 
 struct command_arg {
-	const char *name;
+	const char *name;  /* in capitals: a word to be said, or one of some: "YES|NO" */
 	const char *token; /* the word before it; NULL: none */
 	bool optional, multiple;
 };
