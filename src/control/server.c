@@ -158,7 +158,7 @@ server_adopt(struct server *s, int take_fd)
 	c = client_new(s, take_fd);
 	if (!c)
 		return -EINVAL;
-	c->only = true;
+	c->only = s->connections == 0;
 	s->connections++;
 	return 0;
 }

@@ -54,7 +54,7 @@ void server_free(struct server *s); /* closes every connection */
 /* Accept from take_listener, which is consumed. 0 or -errno. */
 int server_listen(struct server *s, struct listener *take_listener);
 
-/* Serve a connected descriptor as the only client: ops->orphaned when it goes.
+/* Serve a connected descriptor of the only client: ops->orphaned when the first goes.
  * take_fd is consumed. 0 or -errno. */
 int server_adopt(struct server *s, int take_fd);
 

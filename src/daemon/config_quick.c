@@ -72,11 +72,23 @@ set_whole_environment(struct conf_run_as *a)
 	a->whole_environment = true;
 }
 
+/* Whoever is the only client of its own daemon need not be kept from taking its
+ * memory: these are against mistakes. */
 static void
-quick_pool(struct mistakes *m, const struct config_quick *q, const struct conf *c,
+set_private_limits(struct reading *main, struct reading *pool)
+{
+	read_option(main, "control.client_memory", "1G");
+	read_option(pool, "queue.memory", "1G");
+	read_option(pool, "job.max_payload", "64M");
+	read_option(pool, "job.max_result", "256M");
+}
+
+static void
+quick_pool(struct reading *main, const struct config_quick *q, const struct conf *c,
 	   struct conf_pool *p)
 {
-	struct reading r = {.mistakes = m, .prefix = "--", .schema = &schema_pool, .base = p};
+	struct reading r = {
+		.mistakes = main->mistakes, .prefix = "--", .schema = &schema_pool, .base = p};
 
 	schema_set_defaults(&schema_pool, p);
 	read_name(&r, q->name);
@@ -85,6 +97,8 @@ quick_pool(struct mistakes *m, const struct config_quick *q, const struct conf *
 	read_option(&r, "protocol", q->protocol);
 	read_option(&r, "channel", q->channel);
 	read_option(&r, "pipeline", q->pipeline);
+	if (q->whole_environment)
+		set_private_limits(main, &r);
 	config_check_pool(&r, c, p);
 	set_surroundings(&r, &p->run_as);
 	if (q->whole_environment)
@@ -102,6 +116,6 @@ config_quick(const struct config_quick *q, struct conf *ret_conf, struct buf *re
 	config_check_main(&r, ret_conf, q->listen, !q->whole_environment);
 	ret_conf->pools = mem_array(1, sizeof(*ret_conf->pools));
 	ret_conf->n_pools = 1;
-	quick_pool(&m, q, ret_conf, &ret_conf->pools[0]);
+	quick_pool(&r, q, ret_conf, &ret_conf->pools[0]);
 	return config_finish(&m, ret_conf);
 }

@@ -267,15 +267,18 @@ raise_nofile(void)
 }
 
 static int
-open_socket(struct daemon *d, int connected_fd)
+open_socket(struct daemon *d, const struct daemon_setup *setup)
 {
 	const struct conf *c = d->conf;
 	struct listener l;
 	struct buf why = {0};
-	int r;
+	int r = 0;
 
-	if (connected_fd >= 0)
-		return server_adopt(d->server, connected_fd);
+	if (setup->connected_fd >= 0) {
+		for (int fd = setup->connected_fd; r == 0 && fd <= setup->connected_last; fd++)
+			r = server_adopt(d->server, fd);
+		return r;
+	}
 	r = listener_inherit(&l, &why);
 	if (r == 0)
 		r = listener_open(&l, c->control.listen, c->control.mode, c->control.gid, &why);
@@ -304,7 +307,7 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 	report_init(&d->report, d->loop);
 	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
 	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
-	if (open_socket(d, setup->connected_fd) < 0)
+	if (open_socket(d, setup) < 0)
 		return EX_UNAVAILABLE;
 	r = loop_watchdog(d->loop);
 	if (r < 0)

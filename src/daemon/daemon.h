@@ -17,6 +17,7 @@ struct daemon_setup {
 	const struct conf *conf; /* outlives the daemon */
 	const char *loader;	 /* path of preforkd-exec */
 	int connected_fd;	 /* the one client of a private daemon, consumed; -1: listen */
+	int connected_last;	 /* its other connections: those up to this */
 	char **environment;
 };
 

@@ -45,8 +45,8 @@ static const struct option_row option_rows[] = {
 	{"protocol", 0, "P", AT(quick.protocol), "with --pool: filter, line or frame"},
 	{"channel", 0, "C", AT(quick.channel), "with --pool: stdio, fd3 or pipe"},
 	{"pipeline", 0, "N", AT(quick.pipeline), "with --pool: jobs in flight a worker"},
-	{"connected", 0, "FD", AT(connected),
-	 "with --pool: serve descriptor FD, a connected socket, and end with it"},
+	{"connected", 0, "FD[-FD]", AT(connected),
+	 "with --pool: serve connected sockets, and end with the first"},
 	{"log-level", 0, "LEVEL", AT(log_level), "error, warning, notice, info or debug"},
 	{"version", 'v', NULL, AT(version), "print the version and exit"},
 	{"help", 'h', NULL, AT(help), "print this and exit"},
@@ -168,17 +168,27 @@ check_arguments(const struct arguments *a)
 
 /* ---- set-up ---- */
 
-static int
-connected_fd(const char *text)
+/* Descriptors, "3" or "3-5". */
+static void
+connected_fds(const char *text, int *ret_first, int *ret_last)
 {
-	uint64_t fd;
+	const char *dash = text ? strchr(text, '-') : NULL;
+	size_t len = dash ? (size_t)(dash - text) : text ? strlen(text) : 0;
+	uint64_t first, last;
 
+	*ret_first = *ret_last = -1;
 	if (!text)
-		return -1;
-	if (parse_u64(text, strlen(text), INT_MAX, &fd) < 0 || fcntl((int)fd, F_GETFD) < 0)
-		usage_error("--connected '%s': not an open descriptor", text);
-	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-	return (int)fd;
+		return;
+	if (parse_u64(text, len, INT_MAX - 1, &first) < 0 ||
+	    (dash && parse_u64(dash + 1, strlen(dash + 1), INT_MAX - 1, &last) < 0))
+		usage_error("--connected '%s': not a descriptor, nor a range of them", text);
+	if (!dash)
+		last = first;
+	for (uint64_t fd = first; fd <= last; fd++)
+		if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0)
+			usage_error("--connected '%s': not an open descriptor", text);
+	*ret_first = (int)first;
+	*ret_last = (int)last;
 }
 
 /* Beside ourselves, as in the place we were built in, else where it is installed. */
@@ -232,11 +242,11 @@ run(const struct arguments *a, const struct conf *conf)
 	struct daemon_setup setup = {
 		.conf = conf,
 		.loader = loader,
-		.connected_fd = connected_fd(a->connected),
 		.environment = environ,
 	};
 	int status;
 
+	connected_fds(a->connected, &setup.connected_fd, &setup.connected_last);
 	if (a->connected) { /* what a service manager has said to our parent is not for us */
 		unsetenv("NOTIFY_SOCKET");
 		unsetenv("WATCHDOG_USEC");
