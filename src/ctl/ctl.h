@@ -36,6 +36,7 @@ struct ctl {
 	bool json;
 	bool terminal; /* standard output is one */
 	bool colour;
+	char **argv;	   /* main()'s */
 	int columns, rows; /* of the terminal; 0: no limit */
 };
 
@@ -47,6 +48,9 @@ char *ctl_escape(const char *data, size_t len);
 
 /* "preforkctl: …" to standard error. */
 void ctl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is to be called before each message, to make room for it on the screen. */
+void ctl_before_message(void (*call)(void));
 
 /* The second line of a message: what to do about it. */
 void ctl_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

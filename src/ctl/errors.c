@@ -77,10 +77,21 @@ error_report(const char *where, const char *text, size_t len, const char *subjec
 	return row->status;
 }
 
+static void (*before_message)(void);
+
+void
+ctl_before_message(void (*call)(void))
+{
+	before_message = call;
+}
+
 void
 ctl_warn(const char *fmt, ...)
 {
 	va_list ap;
+
+	if (before_message)
+		before_message();
 
 	/* one write a message, so that lines of several programs do not mix */
 	char line[2048];

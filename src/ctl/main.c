@@ -84,7 +84,7 @@ fill_standard_fds(void)
 int
 main(int argc, char **argv)
 {
-	struct ctl ctl = {0};
+	struct ctl ctl = {.argv = argv};
 	struct args args;
 	const struct verb *verb;
 

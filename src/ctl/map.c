@@ -2,31 +2,18 @@
 #include "ctl/map.h"
 #include "base/fd.h"
 #include "ctl/args.h"
-#include "ctl/errors.h"
+#include "ctl/map_options.h"
 #include "ctl/reply.h"
 
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PRIVATE_POOL "map"
 #define OUT_CHUNK (64U << 10)
-
-/* CPUs that this process may use. */
-static long
-count_cpus(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		return CPU_COUNT(&set);
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	return n > 0 ? n : 1;
-}
 
 /* Where results are written to without ever blocking. O_NONBLOCK on a pipe that
  * others hold too would be theirs as well, so it is opened once more; where that
@@ -49,120 +36,172 @@ open_output(struct map *m)
 
 /* What POOL says about the pool; an exit status. */
 static int
-ask_pool(struct ctl *ctl, struct map_pool *pool)
+ask_pool(struct ctl *ctl, struct map_setup *setup)
 {
-	const char *words[] = {"POOL", pool->name};
+	const char *words[] = {"POOL", setup->pool};
 	redisReply *r = NULL;
 	int status = ctl_call_words(ctl, words, 2, &r);
 
 	if (status)
 		return status;
-	pool->slots = reply_int(r, "workers", 1) * reply_int(r, "pipeline", 1);
-	pool->queue_limit = reply_int(r, "queue_limit", 128);
+	setup->slots = reply_int(r, "workers", 1) * reply_int(r, "pipeline", 1);
+	setup->queue_limit = reply_int(r, "queue_limit", 128);
 	freeReplyObject(r);
 	return STATUS_OK;
 }
 
-static void
-report_end(const struct map *m, int status)
+/* Bytes of the input from here on, where it is a file. */
+static uint64_t
+input_size(void)
 {
-	if (m->hung_up && status == STATUS_NO_DAEMON && !m->pool.own)
-		ctl_warn("the daemon went away at line %llu", (unsigned long long)m->head + 1);
-	else if (m->failed > 1 && status == STATUS_FAILED)
-		ctl_warn("%llu of %llu lines failed", (unsigned long long)m->failed,
-			 (unsigned long long)m->head);
+	struct stat st;
+	off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+
+	if (at < 0 || fstat(STDIN_FILENO, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= at)
+		return 0;
+	return (uint64_t)(st.st_size - at);
 }
 
-/* Map over the connection that ctl has; which is closed at the end. */
-static int
-map_connected(struct ctl *ctl, struct map_pool *pool, bool *ret_hung_up)
-{
-	struct map m = {
-		.in = STDIN_FILENO,
-		.out_at_once = ctl->terminal,
-	};
-	int status = ask_pool(ctl, pool);
+/* Its connections: those for jobs, and then one for questions if that is wanted. */
+struct conns {
+	int fds[MAP_CONNS_MAX + 1];
+	size_t n;
+	int ask;      /* -1: none */
+	int messages; /* of a private daemon; -1: none */
+};
 
-	if (status)
-		return status;
-	m.sock = redisFreeKeepFd(ctl->redis);
-	ctl->redis = NULL;
+/* Map over connections that are there, which stay; a private daemon whose work is
+ * done is told that this is the end. */
+static int
+map_over(struct ctl *ctl, const struct map_plan *plan, const struct conns *c, bool *ret_hung_up)
+{
+	struct screen screen;
+	struct map m = {.in = STDIN_FILENO, .out_at_once = ctl->terminal, .log = plan->log};
+
+	screen_open(&screen, plan->progress, c->ask, c->messages);
+	m.screen = &screen;
+	map_init(&m, &plan->setup, c->fds, c->n);
 	open_output(&m);
-	map_init(&m, pool);
-	status = map_loop(&m);
-	report_end(&m, status);
-	if (pool->own && map_finished(&m))
-		private_stop(m.sock);
+	m.signals = map_signals_hold();
+	int status = map_loop(&m);
+	map_report(&m, ctl, status, plan->summary);
+	map_signals_release(m.signals);
+	if (plan->setup.own && map_finished(&m))
+		private_stop(c->fds[0]);
 	*ret_hung_up = m.hung_up && !map_finished(&m);
-	fd_close(&m.sock);
 	if (m.out != STDOUT_FILENO)
 		fd_close(&m.out);
 	map_release(&m);
+	screen_close(&screen);
 	return status;
 }
 
-static int
-map_over_pool(struct ctl *ctl, const struct args *args)
-{
-	struct map_pool pool = {.name = args->words[0], .timeout = args->values[OPT_TIMEOUT]};
-	bool hung_up = false;
+/* --- a pool of the daemon --- */
 
-	return map_connected(ctl, &pool, &hung_up);
+static int
+connect_all(struct ctl *ctl, const struct map_plan *plan, struct conns *c)
+{
+	size_t wanted = map_conns_wanted(&plan->setup) + plan->progress;
+
+	c->fds[c->n++] = redisFreeKeepFd(ctl->redis);
+	ctl->redis = NULL;
+	while (c->n < wanted) {
+		int status = ctl_open(ctl, &c->fds[c->n]);
+		if (status)
+			return status;
+		c->n++;
+	}
+	if (plan->progress)
+		c->ask = c->fds[--c->n];
+	return STATUS_OK;
+}
+
+static void
+close_conns(struct conns *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		fd_close(&c->fds[i]);
+	fd_close(&c->ask);
 }
 
 static int
-map_over_command(struct ctl *ctl, const struct args *args)
+map_over_pool(struct ctl *ctl, struct map_plan *plan)
 {
-	struct map_pool pool = {
-		.name = PRIVATE_POOL,
-		.timeout = args->values[OPT_TIMEOUT],
-		.own = true,
-	};
-	struct private_daemon daemon = {.fd = -1};
-	const char *workers = args->values[OPT_WORKERS];
-	const char *protocol = args->values[OPT_FILTER] ? "filter" :
-			       args->values[OPT_FRAME]	? "frame" :
-							  "line";
+	struct conns c = {.ask = -1, .messages = -1};
 	bool hung_up = false;
-	int status = private_start(&daemon, workers ? strtol(workers, NULL, 10) : count_cpus(),
-				   protocol, args->words);
+	int status = ask_pool(ctl, &plan->setup);
 
 	if (status)
 		return status;
-	ctl->own_daemon = true;
-	ctl->redis = redisConnectFd(daemon.fd);
-	status = map_connected(ctl, &pool, &hung_up);
-	bool broken = ctl->redis && ctl->redis->err;
+	status = connect_all(ctl, plan, &c);
+	if (status == STATUS_OK)
+		status = map_over(ctl, plan, &c, &hung_up);
+	close_conns(&c);
+	return status;
+}
+
+/* --- a command --- */
+
+static int
+map_over_private(struct ctl *ctl, struct map_plan *plan, struct private_daemon *daemon,
+		 bool *ret_early)
+{
+	struct conns c = {.n = daemon->n, .ask = -1, .messages = daemon->messages};
+	int status;
+
+	memcpy(c.fds, daemon->fds, sizeof(c.fds));
+	ctl->redis = redisConnectFd(c.fds[0]);
+	status = ask_pool(ctl, &plan->setup);
+	*ret_early = ctl->redis && ctl->redis->err;
 	if (ctl->redis)
-		redisFree(ctl->redis);
+		redisFreeKeepFd(ctl->redis);
 	ctl->redis = NULL;
+	if (plan->progress)
+		c.ask = c.fds[--c.n];
+	return status ? status : map_over(ctl, plan, &c, ret_early);
+}
+
+static int
+map_over_command(struct ctl *ctl, struct map_plan *plan)
+{
+	struct private_daemon daemon = {.messages = -1};
+	bool early = false;
+
+	/* what POOL will say, which its connections are made before */
+	plan->setup.slots = plan->own.workers;
+	plan->own.conns = map_conns_wanted(&plan->setup) + plan->progress;
+	plan->own.relay = plan->progress;
+	int status = private_start(&daemon, &plan->own);
+	if (status)
+		return status;
+	ctl->own_daemon = true;
+	status = map_over_private(ctl, plan, &daemon, &early);
 	/* what the daemon died of says more than that it is gone */
-	int ended = private_wait(&daemon, hung_up || broken);
+	int ended = private_wait(&daemon, early);
 	return ended ? ended : status;
 }
+
+/* --- the verb --- */
 
 int
 verb_map(struct ctl *ctl, const struct args *args)
 {
-	const struct verb *v = verb_find("map");
-	const char *const *values = args->values;
+	struct map_plan plan;
+	struct map_log log;
+	int status = map_plan(&plan, args);
 
-	if (values[OPT_FILTER] && values[OPT_FRAME])
-		return args_usage(v, "--filter or --frame, not both");
-	if (args->command == 0 && args->count > 0) {
-		/* the words go to execve as they are */
-		args->words[args->count] = NULL;
-		return map_over_command(ctl, args);
+	if (!status)
+		status = map_log_open(&log, plan.log_path, plan.log_use);
+	if (status)
+		return status;
+	plan.log = &log;
+	plan.setup.in_size = input_size();
+	status = plan.setup.own ? map_over_command(ctl, &plan) : map_over_pool(ctl, &plan);
+	map_log_close(&log);
+	/* ended by a signal: whoever waits for us is told so in the usual way */
+	if (status > 128) {
+		signal(status - 128, SIG_DFL);
+		raise(status - 128);
 	}
-	if (args->count == 0)
-		return args_usage(v, "map wants a pool, or a command behind --");
-	if (args->count > 1)
-		return args_usage(v, "one pool, or a command behind --: preforkctl map -- %s ...",
-				  args->words[0]);
-	if (values[OPT_WORKERS] || values[OPT_FILTER] || values[OPT_FRAME])
-		return args_usage(v,
-				  "-j, --filter and --frame are for a command behind --; the "
-				  "pool \"%s\" has its own settings",
-				  args->words[0]);
-	return map_over_pool(ctl, args);
+	return status;
 }

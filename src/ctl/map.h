@@ -2,18 +2,22 @@
 /*
  * map - each line of the input is a job, results come out in input order.
  *
- * One connection, RUNs pipelined on it within a window; one thread, one poll.
- * The input buffer holds every line until its result is known (a line that was
- * refused with BUSY is sent again from there), the ring has an entry for each
- * such line. Replies come in the order of the commands, so a result normally
- * goes straight to the output buffer; only behind a line that has to be sent
- * again it is held in its entry. All of it is bounded: lines by the window and
- * by MAP_BYTES, output by MAP_OUTPUT, and then input is no longer read.
+ * One thread, one poll. RUNs are pipelined on one connection within a window;
+ * where results are wanted as they come, on several with a job or two each,
+ * since the replies of one keep the order of its commands. A line that was taken
+ * from the input has an entry until its result is known (one that was refused
+ * with BUSY, or failed and may be tried again, is sent again from there) and,
+ * where there is an order, until it is its turn. All of it is bounded: lines by
+ * the window and by MAP_BYTES, output by MAP_OUTPUT, and then input is no longer
+ * read.
  */
 #pragma once
 
 #include "base/buf.h"
 #include "base/mono.h"
+#include "ctl/ctl.h"
+#include "ctl/map_log.h"
+#include "ctl/map_screen.h"
 
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
@@ -25,48 +29,89 @@
 #define MAP_BYTES (size_t)(4U << 20)	 /* of lines without a result; one line may be longer */
 #define MAP_LINE_MAX (size_t)(64U << 20) /* a longer line fails */
 #define MAP_OUTPUT (size_t)(1U << 20)	 /* above it no replies are read */
+#define MAP_CONNS_MAX 256
+
+struct map_halt {
+	enum { HALT_NEVER, HALT_SOON, HALT_NOW } when;
+	enum { HALT_FAIL, HALT_SUCCESS, HALT_DONE, HALT_NOTHING } what;
+	uint64_t limit;	 /* lines, or percent of those that are done */
+	bool is_percent; /* and then at least HALT_LEAST of them */
+};
+
+#define HALT_LEAST 3
+
+/* What is known when the map begins. */
+struct map_setup {
+	const char *pool;    /* its name */
+	const char *timeout; /* as given, or NULL */
+	bool own;	     /* a pool of a private daemon */
+	int64_t slots;	     /* workers × pipeline */
+	int64_t queue_limit;
+
+	bool nul;	  /* lines end with NUL, not LF */
+	bool unordered;	  /* results as they come */
+	uint64_t in_size; /* of the input, or 0 where that is not known */
+	bool tag;	  /* with the line before each line of the result */
+	bool each;	  /* results are output, with line feeds of their own */
+	unsigned retries;
+	struct map_halt halt;
+};
 
 enum entry_state {
+	ENTRY_FREE,
 	ENTRY_SENT,
 	ENTRY_BUSY, /* refused for now */
-	ENTRY_DONE,
+	ENTRY_DONE, /* waits for those before it */
 };
 
 struct entry {
-	uint64_t pos; /* of the line, from the start of the input */
-	size_t len;
 	enum entry_state state;
-	char *held; /* result that waits for those before it; malloc'ed, NULL: empty */
+	bool again;	   /* an earlier map has it as failed */
+	unsigned attempts; /* this one included */
+	uint64_t line;	   /* number in the input, from 1 */
+	uint64_t hash;	   /* where there is a log */
+	char *text;	   /* malloc'ed */
+	size_t len;
+	const char *failure; /* what it failed of; NULL: it did not */
+	char *held;	     /* result that waits for those before it; malloc'ed, NULL: empty */
 	size_t held_len;
+	mono_t sent, answered; /* sent: the first time */
 };
 
-/* What is known of the pool when the map begins. */
-struct map_pool {
-	const char *name;
-	const char *timeout; /* as given, or NULL */
-	bool own;	     /* of a private daemon */
-	int64_t slots;	     /* workers × pipeline */
-	int64_t queue_limit;
+struct map_conn {
+	struct map *map;
+	int fd;
+	struct buf request;
+	redisReader *reader;
+	uint32_t *sent; /* ring of entries, in the order of their commands */
+	uint64_t sent_head, sent_tail;
 };
 
 struct map {
-	struct map_pool pool;
-	int in, sock, out;
+	struct map_setup setup;
+	struct map_log *log;
+	int in, out;
 	size_t out_chunk; /* bytes that one write to out may have without blocking */
 	bool out_at_once; /* a person watches */
 
-	/* input: [lines without result][scanned, no LF yet][unknown] */
 	struct buf input;
-	uint64_t base;	    /* position of the buffer's first byte */
-	uint64_t next;	    /* position behind the last line that was taken */
-	size_t searched;    /* bytes behind next that hold no LF */
+	size_t searched;    /* bytes at its head that hold no end of a line */
 	bool eof, skipping; /* skipping: to the end of a line that is too long */
+	uint64_t in_bytes;  /* taken from the input so far */
 
-	struct entry *ring;
-	size_t ring_size;    /* a power of two */
-	uint64_t head, tail; /* line number - 1 of the oldest without result, of the next */
-	uint64_t *sent;	     /* ring: lines in the order of their commands */
-	uint64_t sent_head, sent_tail;
+	struct entry *entries;
+	uint32_t *unused; /* stack of entries that are ENTRY_FREE */
+	size_t n_entries, n_unused;
+	uint32_t *order;  /* ring: entries in the order of the input; not where it is unordered */
+	size_t ring_size; /* a power of two, of all rings */
+	uint64_t head, tail;
+	size_t bytes; /* of lines in entries */
+
+	struct map_conn *conns;
+	size_t n_conns, depth; /* depth: commands on one at a time */
+	uint32_t *places;      /* stack: connections, each as often as it has room for a command */
+	size_t n_places;
+
 	size_t window, window_min, window_max;
 	mono_t round_start; /* for the window's size */
 	size_t round_replies;
@@ -77,39 +122,64 @@ struct map {
 	bool busy_told;
 
 	struct buf prefix; /* of every command, as sent */
-	struct buf request, output;
-	mono_t output_since; /* the first byte in output */
-	redisReader *reader;
+	struct buf output;
+	mono_t output_since;		 /* the first byte in output */
+	uint64_t out_added, out_written; /* bytes */
 
-	mono_t started;
-	uint64_t failed;  /* lines */
-	int status;	  /* exit status that ends the map; -1: it goes on */
-	bool hung_up;	  /* the daemon is gone */
-	bool output_gone; /* it cannot be written, or nobody reads it any more */
+	struct screen *screen;
+	int signals; /* descriptor that they are read from; -1: none */
+	mono_t now, started;
+	uint64_t lines;			/* of the input, so far */
+	uint64_t done, failed, skipped; /* lines; skipped: by what the log says */
+	int status;			/* exit status that ends the map; -1: it goes on */
+	int signal;			/* that ends it, or 0 */
+	bool halted;			/* no more lines are taken */
+	bool log_lost;			/* it cannot be written */
+	bool hung_up;			/* the daemon is gone */
+	bool output_gone;		/* it cannot be written, or nobody reads it any more */
 	bool hinted;
 };
 
-/* --- map_line.c: lines and their results; no I/O but messages --- */
+/* --- map_line.c: lines, and how they are sent; no I/O but messages --- */
 
-void map_init(struct map *m, const struct map_pool *pool);
+/* fds: the connections, n of them, which stay the caller's; log and screen, too. */
+void map_init(struct map *m, const struct map_setup *setup, const int *fds, size_t n);
 void map_release(struct map *m);
+
+/* How many connections it takes. */
+size_t map_conns_wanted(const struct map_setup *setup);
 
 /* n bytes were read to the input's tail. */
 void map_input_added(struct map *m, size_t n);
 bool map_wants_input(const struct map *m);
 
-/* Take as many lines as the window allows, and put their commands to request. */
-void map_take_lines(struct map *m, mono_t now);
+/* Take as many lines as the window allows, and put their commands to requests. */
+void map_take_lines(struct map *m);
+/* Would it take any, as things are? */
+bool map_can_take(const struct map *m);
 
-/* Bytes from the daemon. */
-void map_replies(struct map *m, const char *data, size_t len);
+/* Send an entry's line, for the first time or again. */
+void map_send(struct map *m, struct entry *e);
+
+/* The entry's line is dealt with. */
+void map_forget(struct map *m, struct entry *e);
 
 /* Send what was refused again, when its time has come. */
-void map_retry(struct map *m, mono_t now);
+void map_retry(struct map *m);
 
 bool map_finished(const struct map *m);
 
-/* End the map with a message about the oldest line without a result. */
+/* --- map_result.c: replies, results, failures; no I/O but messages --- */
+
+void map_reader_init(struct map_conn *c);
+
+/* Bytes from the daemon. */
+void map_replies(struct map_conn *c, const char *data, size_t len);
+
+/* The line cannot be sent: it fails by itself. */
+void map_refuse(struct map *m, struct entry *e, const char *text);
+
+/* End the map with a status, unless it has one already. */
 void map_stop(struct map *m, int status);
 
 /* --- map_loop.c --- */
@@ -117,16 +187,45 @@ void map_stop(struct map *m, int status);
 /* Until the end; an exit status, whose reason has been printed but for hung_up. */
 int map_loop(struct map *m);
 
+/* --- map_signal.c --- */
+
+/* From here on SIGINT, SIGTERM and SIGHUP, unless they are ignored, are read from
+ * a descriptor, which is returned; -1: they have their usual effect. */
+int map_signals_hold(void);
+/* The one that came, or 0. */
+int map_signals_read(int fd);
+/* As they were; one that has come by now has its usual effect. */
+void map_signals_release(int fd);
+
+/* --- map_report.c --- */
+
+/* What is to be said at the end. */
+void map_report(const struct map *m, const struct ctl *ctl, int status, bool summary);
+
 /* --- map_private.c --- */
 
 struct private_daemon {
 	pid_t pid;
-	int fd; /* our end of its connection */
+	int fds[MAP_CONNS_MAX + 1]; /* our ends of its connections */
+	size_t n;
+	int messages; /* what it says, to be shown; -1: it does that by itself */
 };
 
-/* Start preforkd with the pool "map" of n workers that run command (NULL at its
- * end). An exit status. */
-int private_start(struct private_daemon *d, long n, const char *protocol, char **command);
+/* What its one pool is like. */
+struct private_setup {
+	long workers;
+	const char *protocol;
+	char **command; /* NULL at its end */
+	bool each;	/* the command is run for each job */
+	size_t conns;
+	bool relay; /* its messages are to come through us */
+};
+
+/* Start preforkd with the pool "map". An exit status. */
+int private_start(struct private_daemon *d, const struct private_setup *setup);
+
+/* Close what is still open of our ends. */
+void private_close(struct private_daemon *d);
 
 /* Ask it to end and let its workers see the end of their input and finish; the
  * connection is at EOF then. Closing it instead ends them at once. */

@@ -22,7 +22,10 @@ const struct verb verbs[] = {
 		 "ERR text to each line, see preforkd-worker(7), or is an existing --filter.\n"
 		 "A line whose job fails is named on standard error, has an empty line for a result,\n"
 		 "and makes the exit status 1. Lines are tried again while the pool is full.",
-	 .options = OPT(WORKERS) | OPT(FILTER) | OPT(FRAME) | OPT(TIMEOUT),
+	 .options = OPT(WORKERS) | OPT(FILTER) | OPT(FRAME) | OPT(EACH) | OPT(TIMEOUT) | OPT(NULL) |
+		    OPT(UNORDERED) | OPT(TAG) | OPT(RETRIES) | OPT(HALT) | OPT(JOBLOG) |
+		    OPT(RESUME) | OPT(RETRY_FAILED) | OPT(PROGRESS) | OPT(NO_PROGRESS) |
+		    OPT(SUMMARY),
 	 .max = -1,
 	 .words = {COMPLETE_POOL},
 	 .command = COMPLETE_COMMAND,
