@@ -43,6 +43,7 @@ put_pool_workers(struct fields *f, const struct pool *p)
 	field_int(f, "busy", c.busy);
 	field_int(f, "starting", c.starting);
 	field_int(f, "stopping", c.stopping);
+	field_int(f, "restarting", pool_restarting(p));
 	field_int(f, "spawned", (int64_t)p->stats.spawned);
 	field_int(f, "exited", (int64_t)p->stats.exited);
 	field_int(f, "broken", (int64_t)p->stats.broken);

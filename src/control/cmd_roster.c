@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands that change which workers a pool has: SCALE. */
+/* Commands that change which workers a pool has: SCALE, RESTART. */
 #include "base/parse.h"
 #include "base/text.h"
 #include "control/command.h"
@@ -62,6 +62,35 @@ cmd_scale(struct request *r)
 	resp_put_simple(r->out, "OK");
 }
 
+/* ---- RESTART ---- */
+
+static void
+cmd_restart(struct request *r)
+{
+	struct pool *p = request_pool(r, &r->argv[1]);
+	const struct resp_slice *word = r->argc > 2 ? &r->argv[2] : NULL;
+	uint64_t slot;
+
+	if (!p)
+		return;
+	if (r->argc > 3) {
+		resp_put_errorf(r->out, "ERR",
+				"RESTART takes a pool, and one worker of it, or none for all");
+		return;
+	}
+	if (word && parse_u64(word->data, word->len, p->wanted - 1, &slot) < 0) {
+		put_bad_number(r, word, "worker", 0, p->wanted - 1);
+		return;
+	}
+	if (!may_change_workers(r))
+		return;
+	if (word)
+		pool_restart_slot(p, (unsigned)slot);
+	else
+		pool_restart(p);
+	resp_put_simple(r->out, "OK");
+}
+
 const struct command roster_commands[] = {
 	{.name = "SCALE",
 	 .arity = 3,
@@ -69,5 +98,11 @@ const struct command roster_commands[] = {
 	 .summary = "Have so many workers in the pool",
 	 .handle = cmd_scale,
 	 .args = {{.name = "pool"}, {.name = "workers"}}},
+	{.name = "RESTART",
+	 .arity = -2,
+	 .class = CLASS_ADMIN,
+	 .summary = "Replace the pool's workers one after the other, or one of them",
+	 .handle = cmd_restart,
+	 .args = {{.name = "pool"}, {.name = "worker", .optional = true}}},
 	{.name = NULL},
 };

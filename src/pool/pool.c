@@ -16,13 +16,23 @@ on_retry(struct timer *t, mono_t now)
 	pool_wake(container_of(t, struct pool, timer));
 }
 
+static void
+on_probation(struct timer *t, mono_t now)
+{
+	(void)now;
+	pool_wake(container_of(t, struct pool, probation));
+}
+
 void
 pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf)
 {
-	struct list *const lists[] = {&p->woken,    &p->decided, &p->overdue,
-				      &p->finished, &p->down,	 &p->changed};
+	struct list *const lists[] = {&p->woken, &p->decided, &p->overdue, &p->finished,
+				      &p->down,	 &p->changed, &p->in_hand};
 
-	*p = (struct pool){.pools = ps, .conf = conf, .timer.on_due = on_retry};
+	*p = (struct pool){.pools = ps,
+			   .conf = conf,
+			   .timer.on_due = on_retry,
+			   .probation.on_due = on_probation};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		list_init(lists[i]);
 	queue_init(&p->queue);
@@ -44,6 +54,7 @@ pool_fini(struct pool *p)
 			pool_forget(j);
 	}
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
+	timer_clear(loop_timers(p->pools->loop), &p->probation);
 	list_remove(&p->woken);
 	free(p->by_load);
 	free(p->last_error);

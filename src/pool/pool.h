@@ -53,6 +53,11 @@ struct pool {
 	struct list changed;  /* workers with news for the pump */
 	unsigned up;	      /* workers that are up and not retiring */
 
+	bool restarting;	     /* a restart is under way, of all or of some */
+	uint64_t restart_generation; /* all workers up to it are to be replaced; 0: some only */
+	struct list in_hand;	     /* workers that it has at: ending, down, or starting anew */
+	struct timer probation;	     /* when one of these is proven */
+
 	struct throttle throttle;
 	struct timer timer; /* the throttle's next try */
 	bool paused;
@@ -200,6 +205,16 @@ void pool_scale(struct pool *p, unsigned n);
 
 /* Slots from n on that still have a process. */
 unsigned pool_leaving(const struct pool *p, unsigned n);
+
+/* ---- restart.c ---- */
+
+/* Replace all workers there are, one at a time, and none while new ones cannot start.
+ * on_pool() is told the end: "restarted", or "restart-failed". */
+void pool_restart(struct pool *p);
+/* Replace one, whatever else is under way. */
+void pool_restart_slot(struct pool *p, unsigned slot);
+/* Slots that are still to be replaced. */
+unsigned pool_restarting(const struct pool *p);
 
 enum pool_state pool_state(const struct pool *p);
 const char *pool_state_name(enum pool_state s);

@@ -231,6 +231,7 @@ pool_pump(struct pool *p, mono_t now)
 	check_drain(p);
 	check_stop(p, now);
 	settle_jobs(p, now);
+	restart_turn(p, now);
 	fill_slots(p, now);
 	dispatch(p, now);
 	check_down(p);

@@ -11,6 +11,11 @@
 /* Move the jobs whose end is recorded to it; drop those that were kept long enough. */
 void settle_jobs(struct pool *p, mono_t now);
 
+/* Go on with a restart, as far as it can. */
+void restart_turn(struct pool *p, mono_t now);
+/* The worker that is to be replaced next; NULL while another is in hand, or none is left. */
+struct worker *restart_next(const struct pool *p);
+
 /* Act on the workers' news. */
 void life_news(struct pool *p, mono_t now);
 

@@ -58,6 +58,7 @@ roster_dismiss(struct worker *w)
 			worker_retire(w, true);
 	}
 	w->failed = false;
+	list_remove(&w->restart);
 }
 
 /* One that is being ended already is filled again when it is down. */

@@ -45,6 +45,7 @@ worker_init(struct worker *w, struct pool *p, unsigned index)
 	list_init(&w->load);
 	list_init(&w->changed);
 	list_init(&w->flush);
+	list_init(&w->restart);
 	w->flights = mem_array(p->conf->pipeline, sizeof(*w->flights));
 	list_append(&p->down, &w->load);
 }
@@ -73,6 +74,7 @@ worker_fini(struct worker *w)
 {
 	worker_release(w);
 	list_remove(&w->load);
+	list_remove(&w->restart);
 	free(w->flights);
 }
 

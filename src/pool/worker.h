@@ -44,6 +44,7 @@ struct worker {
 	struct list load;    /* in pool->by_load[] while it can take a job, or in pool->down */
 	struct list changed; /* in pool->changed */
 	struct list flush;   /* in pools->flush */
+	struct list restart; /* in pool->in_hand */
 
 	struct proc proc;
 	struct stream chan;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "pool/worker.h"
+#include "pool/pump.h"
 
 #include <string.h>
 
@@ -291,6 +291,208 @@ test_a_try_that_is_called_off_is_none(void **state)
 	assert_false(pool->throttle.trying);
 }
 
+/* ---- restarts ---- */
+
+static const char *told; /* the event that was told last */
+static unsigned times_told;
+
+static void
+on_pool(void *ctx, const struct pool *p, const char *event)
+{
+	(void)ctx;
+	if (!event)
+		return;
+	told = event;
+	times_told++;
+	assert_int_equal(pool_restarting(p), 0); /* it is over when it is told */
+}
+
+static void
+on_worker(void *ctx, const struct worker *w, enum slot_phase phase, const char *how)
+{
+	(void)ctx;
+	(void)w;
+	(void)phase;
+	(void)how;
+}
+
+static void
+listen_(void)
+{
+	static const struct pools_ops ops = {.on_pool = on_pool, .on_worker = on_worker};
+
+	told = NULL;
+	times_told = 0;
+	pools_listen(pools, &ops, NULL);
+}
+
+static void
+turn(void)
+{
+	pools_turn(pools, mono_now());
+}
+
+/* Its process is gone, and a new one is up. */
+static void
+replace(unsigned i)
+{
+	assert_int_equal(pool->workers[i]->state, SLOT_CLOSING);
+	set_down(pool->workers[i]);
+	set_up(i, 0);
+	pool_wake(pool);
+}
+
+static void
+test_which_is_next(void **state)
+{
+	struct worker *w[3];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		w[i] = set_up(i, 0);
+	assert_null(restart_next(pool)); /* no restart is on */
+	pool->restart_generation = pool->generation;
+	assert_ptr_equal(restart_next(pool), w[0]);
+	list_append(&pool->in_hand, &w[2]->restart);
+	assert_null(restart_next(pool)); /* one is in hand */
+	list_remove(&w[2]->restart);
+	w[0]->generation = ++pool->generation; /* it is new */
+	assert_ptr_equal(restart_next(pool), w[1]);
+	set_down(w[1]); /* comes back by itself */
+	assert_ptr_equal(restart_next(pool), w[2]);
+	pool_scale(pool, 2); /* is not wanted any more */
+	assert_null(restart_next(pool));
+}
+
+static void
+test_one_after_the_other(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		set_up(i, 0);
+	listen_();
+	assert_int_equal(pool_restarting(pool), 0);
+	pool_restart(pool);
+	for (unsigned i = 0; i < 3; i++) {
+		turn();
+		assert_int_equal(pool->up, 2);
+		turn(); /* changes nothing: this one is waited for */
+		assert_int_equal(pool->up, 2);
+		assert_int_equal(pool_restarting(pool), 3 - i);
+		assert_null(told);
+		replace(i);
+	}
+	turn();
+	assert_string_equal(told, "restarted");
+	assert_int_equal(times_told, 1);
+	assert_int_equal(pool->up, 3);
+	assert_false(pool->restarting);
+}
+
+static void
+test_busy_one_finishes_first(void **state)
+{
+	struct worker *w = set_up(0, 1);
+
+	(void)state;
+	set_up(1, 0);
+	set_up(2, 0);
+	listen_();
+	pool_restart_slot(pool, 0);
+	turn();
+	assert_int_equal(w->state, SLOT_UP);
+	assert_false(worker_can_take(w));
+	assert_int_equal(pool_restarting(pool), 1);
+	w->count = 0;
+	worker_note(w);
+	turn();
+	replace(0);
+	turn();
+	assert_string_equal(told, "restarted");
+}
+
+static void
+test_replacement_is_looked_at_for_a_while(void **state)
+{
+	mono_t now = mono_now();
+
+	(void)state;
+	pool_conf.start.backoff_min_us = 300 * USEC_PER_MSEC;
+	for (unsigned i = 0; i < 3; i++)
+		set_up(i, 0);
+	listen_();
+	pool_restart_slot(pool, 0);
+	turn();
+	replace(0);
+	pool->workers[0]->spawned = now;
+	pools_turn(pools, mono_add(now, 299 * USEC_PER_MSEC));
+	assert_null(told);
+	assert_true(timer_is_set(&pool->probation));
+	pool_wake(pool);
+	pools_turn(pools, mono_add(now, 300 * USEC_PER_MSEC));
+	assert_string_equal(told, "restarted");
+	assert_false(timer_is_set(&pool->probation));
+}
+
+static void
+test_an_answer_ends_the_look(void **state)
+{
+	(void)state;
+	pool_conf.start.backoff_min_us = 300 * USEC_PER_SEC; /* more than is ever waited */
+	for (unsigned i = 0; i < 3; i++)
+		set_up(i, 0);
+	listen_();
+	pool_restart_slot(pool, 0);
+	turn();
+	replace(0);
+	pool->workers[0]->spawned = mono_now();
+	turn();
+	assert_null(told);
+	pool->workers[0]->answers = 1;
+	pool_wake(pool);
+	turn();
+	assert_string_equal(told, "restarted");
+}
+
+static void
+test_abandoned(void **state)
+{
+	struct worker *told_already, *busy;
+
+	(void)state;
+	told_already = set_up(0, 0);
+	busy = set_up(1, 1);
+	set_up(2, 0);
+	listen_();
+	pool_restart_slot(pool, 0);
+	pool_restart_slot(pool, 1);
+	turn();
+	pool->workers[2]->failed = true;
+	hold_back();
+	pool_wake(pool);
+	turn();
+	assert_string_equal(told, "restart-failed");
+	assert_int_equal(times_told, 1);
+	assert_true(worker_can_take(busy)); /* it was told nothing yet, and goes on */
+	assert_true(slot_is_stopping(told_already->state));
+	assert_true(list_empty(&pool->in_hand));
+}
+
+static void
+test_a_repaired_pool_is_tried_at_once(void **state)
+{
+	(void)state;
+	set_up(0, 0);
+	pool->workers[1]->failed = pool->workers[2]->failed = true;
+	hold_back();
+	pool_restart(pool);
+	assert_false(throttle_holds(&pool->throttle));
+	assert_false(pool->workers[1]->failed || pool->workers[2]->failed);
+	assert_int_equal(pool_restarting(pool), 3);
+	assert_null(restart_next(pool)); /* not before those that are down have shown something */
+	assert_int_equal(pool->up, 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int
@@ -306,6 +508,13 @@ main(void)
 		CASE(test_one_that_was_told_to_end_is_not_recalled),
 		CASE(test_new_slots_are_held_back_where_others_fail),
 		CASE(test_a_try_that_is_called_off_is_none),
+		CASE(test_which_is_next),
+		CASE(test_one_after_the_other),
+		CASE(test_busy_one_finishes_first),
+		CASE(test_replacement_is_looked_at_for_a_while),
+		CASE(test_an_answer_ends_the_look),
+		CASE(test_abandoned),
+		CASE(test_a_repaired_pool_is_tried_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
