@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/events.h"
 #include "control/multi.h"
 
 #include <stdlib.h>
@@ -176,6 +177,8 @@ client_new(struct server *s, int take_fd)
 	resp_parser_init(&c->parser, &limits);
 	list_init(&c->replies);
 	list_init(&c->muted);
+	list_init(&c->news.channels);
+	list_init(&c->news.patterns);
 	list_init(&c->dirty);
 	list_append(&s->clients, &c->all);
 	s->client_count++;
@@ -185,6 +188,7 @@ client_new(struct server *s, int take_fd)
 void
 client_free(struct client *c)
 {
+	client_unsubscribe_all(c);
 	client_drop_replies(c);
 	multi_drop(c);
 	stream_close(&c->stream);
@@ -211,6 +215,8 @@ client_turn(struct client *c)
 	if (buf_failed(&c->stream.out))
 		c->gone = true; /* no memory for its replies: it must not miss one unknowingly */
 	if (!c->gone)
+		stream_flush(&c->stream);
+	if (events_catch_up(c))
 		stream_flush(&c->stream);
 	if (c->stream.error)
 		c->gone = true;

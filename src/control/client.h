@@ -27,6 +27,21 @@ struct rights {
 	uint8_t daemon; /* with the daemon as a whole */
 };
 
+struct reply;
+
+/* What a client hears besides its replies. */
+struct client_news {
+	struct list channels, patterns; /* struct subscription */
+	size_t channel_count, pattern_count;
+	size_t bytes;	      /* that its subscriptions take */
+	struct reply *behind; /* the slot whose bytes are to be before any news; NULL: none */
+	struct buf aside;     /* news while it holds */
+	bool hold;	      /* a reply is being put together: no news into it */
+	bool losing;	      /* it does not take what it has, and gets no more */
+	bool wants_lost;      /* to be told how many it missed */
+	uint64_t lost;	      /* messages that it missed, since it was told */
+};
+
 struct client {
 	struct server *server;
 	struct list all, dirty;
@@ -42,6 +57,7 @@ struct client {
 	bool skip_next;	     /* CLIENT REPLY SKIP was the last command */
 	bool mute;	     /* the reply of the command being carried out goes nowhere, */
 	struct buf sink;     /* but here */
+	struct client_news news;
 	enum resp_proto proto;
 	uint64_t id;
 	uid_t uid;
@@ -94,7 +110,24 @@ void client_hold_jobs(struct client *c); /* at the turn's end: are its results t
 /* Bytes of replies that it has not taken. */
 size_t client_reply_bytes(struct client *c);
 
+/* Where to put news: before the replies that are still to come, but behind those
+ * that client_news_wait() has found. */
+struct buf *client_news(struct client *c);
+/* No more news before what is in the last reply now. */
+void client_news_wait(struct client *c);
+/* No news at all while a reply is put together; then behind it. */
+void client_news_hold(struct client *c, bool hold);
+
+static inline size_t
+client_subscriptions(const struct client *c)
+{
+	return c->news.channel_count + c->news.pattern_count;
+}
+
 /* The outcome of a job that is over. */
 void job_put_outcome(struct buf *out, const struct job *j);
+
+/* ---- events.c ---- */
+void client_unsubscribe_all(struct client *c); /* without a word to it */
 
 void client_note(struct client *c); /* there is something for the turn's end */

@@ -9,11 +9,23 @@
 #include <string.h>
 #include <time.h>
 
+/* Among messages it is one. */
+static void
+put_pong_message(struct request *r)
+{
+	resp_put_array(r->out, 2);
+	resp_put_str(r->out, "pong");
+	resp_put_bulk(r->out, r->argc == 2 ? r->argv[1].data : "",
+		      r->argc == 2 ? r->argv[1].len : 0);
+}
+
 static void
 cmd_ping(struct request *r)
 {
 	if (r->argc > 2)
 		resp_put_errorf(r->out, "ERR", "PING takes one message, or none");
+	else if (r->client->proto == RESP2 && client_subscriptions(r->client))
+		put_pong_message(r);
 	else if (r->argc == 2)
 		resp_put_bulk(r->out, r->argv[1].data, r->argv[1].len);
 	else
@@ -62,6 +74,7 @@ static void
 cmd_reset(struct request *r)
 {
 	multi_drop(r->client);
+	client_unsubscribe_all(r->client);
 	r->client->proto = RESP2;
 	r->client->name[0] = 0;
 	r->client->reply_off = r->client->mute = false;
@@ -124,6 +137,8 @@ cmd_hello(struct request *r)
 	}
 	if (named)
 		memcpy(r->client->name, name, sizeof(name));
+	if (proto != r->client->proto)
+		client_news_wait(r->client); /* none in the new form before this reply */
 	r->client->proto = proto;
 	put_hello(r);
 }
@@ -134,6 +149,7 @@ const struct command connection_commands[] = {
 	 .class = CLASS_CONNECTION,
 	 .summary = "PONG, or the message",
 	 .handle = cmd_ping,
+	 .subscribed = true,
 	 .args = {{.name = "message", .optional = true}}},
 	{.name = "ECHO",
 	 .arity = 2,
@@ -155,13 +171,15 @@ const struct command connection_commands[] = {
 	 .class = CLASS_CONNECTION,
 	 .summary = "Close the connection when all replies are out",
 	 .handle = cmd_quit,
-	 .in_multi = MULTI_AT_ONCE},
+	 .in_multi = MULTI_AT_ONCE,
+	 .subscribed = true},
 	{.name = "RESET",
 	 .arity = 1,
 	 .class = CLASS_CONNECTION,
 	 .summary = "Make the connection like a new one",
 	 .handle = cmd_reset,
-	 .in_multi = MULTI_AT_ONCE},
+	 .in_multi = MULTI_AT_ONCE,
+	 .subscribed = true},
 	{.name = "SELECT",
 	 .arity = 2,
 	 .class = CLASS_CONNECTION,

@@ -15,7 +15,7 @@
 
 static const struct command *const families[] = {
 	job_commands,	 pool_commands,	   roster_commands, admin_commands,   connection_commands,
-	client_commands, command_commands, multi_commands,  metrics_commands,
+	client_commands, command_commands, multi_commands,  metrics_commands, event_commands,
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
@@ -241,6 +241,29 @@ find_row(struct request *r)
 	return r->row;
 }
 
+/* In RESP2 nothing marks what was not asked for: replies between the messages would
+ * be taken for some. In the words of Redis, which clients know. */
+static bool
+only_listens(const struct client *c)
+{
+	return c->proto == RESP2 && client_subscriptions(c);
+}
+
+static void
+put_only_listens(struct buf *out, const struct command *row)
+{
+	char name[WORD_MAX];
+	size_t n = 0;
+
+	for (; row->name[n] && n < sizeof(name) - 1; n++)
+		name[n] = row->name[n] == ' ' ? '|' : (char)tolower((unsigned char)row->name[n]);
+	name[n] = 0;
+	resp_put_errorf(out, "ERR",
+			"Can't execute '%s': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / "
+			"RESET are allowed in this context",
+			name);
+}
+
 bool
 command_check(struct request *r)
 {
@@ -248,6 +271,8 @@ command_check(struct request *r)
 		return false;
 	if (!arity_fits(r->row, r->argc))
 		put_usage(r->out, r->row);
+	else if (only_listens(r->client) && !r->row->subscribed)
+		put_only_listens(r->out, r->row);
 	else if (!is_allowed(r, false))
 		request_refuse(r, r->pool);
 	else if (r->client->multi && r->row->in_multi == MULTI_REFUSED)

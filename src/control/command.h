@@ -51,13 +51,14 @@ struct command {
 	struct job *(*accept)(struct request *r, bool *ret_new);
 	struct command_arg args[8];
 	enum command_in_multi in_multi;
-	bool defers; /* the reply may come later: r->out is not to be used then */
+	bool subscribed; /* taken in RESP2 from a client that has subscribed */
+	bool defers;	 /* the reply may come later: r->out is not to be used then */
 };
 
 /* A family's rows, ended by one without a name. */
 extern const struct command connection_commands[], client_commands[], command_commands[],
 	multi_commands[], metrics_commands[], job_commands[], pool_commands[], roster_commands[],
-	admin_commands[];
+	admin_commands[], event_commands[];
 
 /* Find r->row by r->argv: may it be carried out? False: the error is in r->out. */
 bool command_check(struct request *r);

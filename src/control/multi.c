@@ -227,11 +227,13 @@ cmd_exec(struct request *r)
 		return;
 	}
 	r->client->multi = NULL;
+	client_news_hold(r->client, true);
 	if (m->spoilt)
 		resp_put_errorf(r->out, "EXECABORT",
 				"Transaction discarded because of previous errors.");
 	else if (accept_all(r, m))
 		carry_out_all(r, m);
+	client_news_hold(r->client, false);
 	multi_free(m);
 }
 

@@ -53,6 +53,8 @@ reply_is_taken(const struct reply *r)
 static void
 reply_free(struct reply *r)
 {
+	if (r->client->news.behind == r)
+		r->client->news.behind = NULL;
 	list_remove(&r->link);
 	r->client->reply_count--;
 	r->client->reply_bytes -= r->counted;
@@ -171,7 +173,8 @@ reply_owe(struct client *c, int64_t wait_us, void (*on_due)(struct timer *t, mon
 	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
 
 	/* The slot that was made for a reply that is there at once is taken. */
-	if (!r || c->mute || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out))
+	if (!r || c->mute || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out) ||
+	    r == c->news.behind)
 		r = reply_new(c);
 	r->proto = c->proto;
 	r->timer.on_due = on_due;
@@ -224,6 +227,40 @@ client_reply(struct client *c)
 	return &last->out;
 }
 
+struct buf *
+client_news(struct client *c)
+{
+	if (c->news.hold)
+		return &c->news.aside;
+	return c->news.behind ? &c->news.behind->out : &c->stream.out;
+}
+
+void
+client_news_wait(struct client *c)
+{
+	struct reply *last = list_empty(&c->replies) ? NULL : last_reply(c);
+
+	if (c->mute) /* there is no reply to wait for */
+		return;
+	c->news.behind = last && reply_is_taken(last) ? reply_new(c) : last;
+}
+
+void
+client_news_hold(struct client *c, bool hold)
+{
+	struct buf *aside = &c->news.aside;
+
+	c->news.hold = hold;
+	if (hold)
+		return;
+	client_news_wait(c);
+	if (buf_failed(aside))
+		c->gone = true;
+	if (buf_len(aside))
+		buf_put(client_news(c), buf_head(aside), buf_len(aside));
+	buf_free(aside);
+}
+
 /* Fetch what was not put into r->out. False: there is no room for it. */
 static bool
 reply_fetch(struct reply *r)
@@ -269,9 +306,11 @@ client_collect(struct client *c)
 size_t
 client_reply_bytes(struct client *c)
 {
-	/* Replies that are there at once go to the last slot alone. */
+	/* Replies that are there at once go to the last slot alone, and news to one. */
 	if (!list_empty(&c->replies))
 		reply_count(last_reply(c));
+	if (c->news.behind)
+		reply_count(c->news.behind);
 	return c->reply_bytes + buf_len(&c->stream.out);
 }
 

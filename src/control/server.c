@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/client.h"
+#include "control/events.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,6 +99,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->own_uid_is_admin = is_a_users_own(conf);
 	list_init(&s->clients);
 	list_init(&s->dirty);
+	s->events = events_new(s);
 	return s;
 }
 
@@ -109,6 +111,7 @@ server_free(struct server *s)
 	list_foreach(it, next, &s->clients)
 		client_free(container_of(it, struct client, all));
 	server_unlisten(s);
+	events_free(s->events);
 	free(s);
 }
 
@@ -180,8 +183,8 @@ server_turn(struct server *s)
 		client_free(c);
 	}
 	/* What clients asked for just now, or left behind by going, is the pump's, and that
-	 * has had this turn's already. */
-	if (!list_empty(&s->pools->woken))
+	 * has had this turn's already; news of it are for clients that had theirs. */
+	if (!list_empty(&s->pools->woken) || !list_empty(&s->dirty))
 		loop_again(s->loop);
 }
 

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct events;
+
 struct server_ops {
 	void (*stop)(void *ctx, bool now);
 	void (*drain)(void *ctx);
@@ -44,6 +46,7 @@ struct server {
 	mono_t started;
 	int64_t started_unix_us;
 	struct audit audit;
+	struct events *events;
 	bool own_uid_is_admin;
 };
 

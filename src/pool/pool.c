@@ -78,16 +78,16 @@ key_hash(const struct pool *p, uid_t uid, const char *key, size_t len)
 	return map_hash_bytes(key, len, seed);
 }
 
-static struct job *
-key_find(const struct pool *p, uid_t uid, const struct job_opts *o)
+struct job *
+pool_find_key(const struct pool *p, uid_t uid, const char *key, size_t len)
 {
-	struct map_node *n = map_find(&p->pools->keys, key_hash(p, uid, o->key, o->key_len));
+	struct map_node *n = map_find(&p->pools->keys, key_hash(p, uid, key, len));
 
 	for (; n; n = map_find_next(n)) {
 		struct job_opts *have = container_of(n, struct job_opts, by_key);
 
-		if (have->key_len == o->key_len && !memcmp(have->key, o->key, o->key_len) &&
-		    have->job->uid == uid && have->job->owner == p)
+		if (have->key_len == len && !memcmp(have->key, key, len) && have->job->uid == uid &&
+		    have->job->owner == p)
 			return have->job;
 	}
 	return NULL;
@@ -195,7 +195,8 @@ pool_submit(struct pool *p, const struct submission *s, mono_t now, struct job *
 	struct job *j;
 	int r = submit_check(p, s, ret_why);
 
-	if (!r && s->opts && s->opts->key_len && (j = key_find(p, s->uid, s->opts))) {
+	if (!r && s->opts && s->opts->key_len &&
+	    (j = pool_find_key(p, s->uid, s->opts->key, s->opts->key_len))) {
 		free(s->opts);
 		if (j->payload_len != s->len || memcmp(j->payload, s->payload, s->len))
 			return POOL_E_KEY;

@@ -183,6 +183,9 @@ int pool_submit(struct pool *p, const struct submission *s, mono_t now, struct j
  * nobody waits for it yet. It is as if it had never been. */
 void pool_withdraw(struct job *j);
 
+/* The job that this key of uid's names; NULL: none. */
+struct job *pool_find_key(const struct pool *p, uid_t uid, const char *key, size_t len);
+
 /* Record that j is to be cancelled; false when its end is there already. */
 bool pool_cancel(struct job *j);
 

@@ -74,6 +74,55 @@ act_progress(const char *arg)
 }
 
 static void
+progress(const char *arg)
+{
+	if (level == LEVEL_FRAME) {
+		char head[128];
+		unsigned long long done = 0, total = 0;
+
+		sscanf(arg, "%llu %llu", &done, &total);
+		snprintf(head, sizeof(head), "PROGRESS %s %llu %llu\n", job_id, done, total);
+		raw(head);
+	} else {
+		raw("PROGRESS ");
+		raw(arg);
+		raw("\n");
+	}
+}
+
+/* Steps with bars between: "gate PATH", "progress DONE TOTAL text", or an OUT. */
+static void
+act_say(const char *arg)
+{
+	char *steps = strdup(arg), *rest = steps, *step;
+
+	while ((step = strsep(&rest, "|")) != NULL) {
+		if (strncmp(step, "gate ", 5) == 0)
+			gate(step + 5);
+		else if (strncmp(step, "progress ", 9) == 0)
+			progress(step + 9);
+		else
+			answer("OUT", step, strlen(step));
+	}
+	free(steps);
+	ok("said");
+}
+
+/* So many OUTs of a hundred bytes, as fast as it goes. */
+static void
+act_out_flood(const char *arg)
+{
+	long n = atol(arg);
+	char text[101];
+
+	for (long i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%0100ld", i);
+		answer("OUT", text, 100);
+	}
+	ok("flooded");
+}
+
+static void
 act_log(const char *arg)
 {
 	char head[64];
@@ -390,6 +439,8 @@ static const struct verb {
 	{"retry", act_retry},
 	{"out", act_out},
 	{"progress", act_progress},
+	{"say", act_say},
+	{"out-flood", act_out_flood},
 	{"log", act_log},
 	{"sleep", act_sleep},
 	{"gate", act_gate},
