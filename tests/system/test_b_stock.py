@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Clients that nobody here wrote: redis-cli, redis-benchmark, redis-py."""
+"""Clients that nobody here wrote: redis-cli, redis-benchmark."""
+import fcntl
+import os
 import re
+import select
 import shutil
-import threading
+import struct
+import subprocess
+import termios
+import time
 
 import pytest
 
 import lib
 from lib import ECHO_C, pool, run, script
-
-redis = pytest.importorskip("redis")
 
 
 @pytest.fixture
@@ -60,26 +64,117 @@ def test_cli_session(d):
     assert re.search(rb"^[0-9]{10,16}$", r.stdout, re.M)
 
 
-def test_cli_on_a_terminal_reads_command_docs(d):
-    """With a terminal redis-cli asks for COMMAND DOCS, and aborts on what it does not like."""
-    need("redis-cli")
-    need("script")
-    r = run(
-        "script",
-        "-qec",
-        "redis-cli -s %s" % d.socket,
-        "/dev/null",
-        stdin=b"help run\nRUN p 'echo on a tty'\nquit\n",
-        env=lib.base_env(TERM="dumb", HOME=str(d.dir)),
-    )
-    assert b"on a tty" in r.stdout, r.stdout
-    assert r.returncode == 0
-    assert d.cmd("PING") == "PONG"
-
-
-def test_cli_pipe_and_repeat(d):
+def test_cli_repeats(d):
     r = cli(d, "-r", "20", "RUN", "p", "echo again")
     assert r.stdout == b"again\n" * 20
+
+
+@pytest.mark.parametrize("args", [[], ["-3"]])
+def test_cli_multi(d, args):
+    """With -3 it has the connection speak RESP3."""
+    typed = b"MULTI\nRUN p 'echo a'\nPING\nEXEC\nMULTI\nNONSENSE\nEXEC\n"
+    r = cli(d, *args, stdin=typed)
+    out = r.stdout + r.stderr
+    assert b"OK\nQUEUED\nQUEUED\na\nPONG\nOK\n" in r.stdout, out
+    assert b"EXECABORT Transaction discarded because of previous errors." in out
+
+
+def test_cli_mass_insertion(d):
+    """RESP from a file: it counts replies and errors until that of its own last ECHO."""
+    jobs = b"".join(lib.encode("RUN", "p", "echo %d" % i) for i in range(1000))
+    r = cli(d, "--pipe", stdin=jobs)
+    assert r.returncode == 0 and b"errors: 0, replies: 1000\n" in r.stdout, r
+    assert d.pool("p")["done"] == 1000
+    r = cli(d, "--pipe", stdin=lib.encode("RUN", "p", "err one") + lib.encode("PING"))
+    assert r.returncode == 1 and b"errors: 1, replies: 2\n" in r.stdout
+    assert r.stderr == b"FAILED one\n"
+
+
+# ---- redis-cli on a terminal -----------------------------------------------------------
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, *command, env):
+        self.fd, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+        self.proc = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
+        )
+        os.close(theirs)
+        self.seen = b""
+
+    def expect(self, pattern):
+        """Read until it is there; what comes behind it is for the next time."""
+        end = time.monotonic() + lib.DEADLINE
+        while not (m := re.search(pattern, self.seen)):
+            assert time.monotonic() < end, "no %r: %r" % (pattern, self.seen[-2000:])
+            if not select.select([self.fd], [], [], 0.1)[0]:
+                continue
+            try:
+                self.seen += os.read(self.fd, 65536)
+            except OSError:  # EIO: its other end is closed
+                assert re.search(pattern, self.seen), "ended: %r" % self.seen[-2000:]
+        self.seen = self.seen[m.end() :]
+        return m
+
+    def type(self, text):
+        os.write(self.fd, text)
+
+    def close(self):
+        os.close(self.fd)
+        self.proc.kill()
+        self.proc.wait()
+
+
+@pytest.fixture(params=[[], ["-3"]], ids=["resp2", "resp3"])
+def terminal(d, request):
+    """redis-cli at its prompt; it has read COMMAND DOCS, and not aborted on it."""
+    need("redis-cli")
+    env = lib.base_env(TERM="xterm", HOME=str(d.dir))
+    t = Terminal("redis-cli", "-s", d.socket, *request.param, env=env)
+    t.expect(rb"control\.sock> ")
+    yield t
+    t.close()
+
+
+def plain(text):
+    """Without colours."""
+    return re.sub(rb"\x1b\[[0-9;]*m", b"", text)
+
+
+def test_terminal_help(terminal):
+    t = terminal
+    for what, shown in (
+        (b"run", rb"RUN pool .* payload\r.*summary: Give a job to a pool.*group: submit"),
+        (b"client kill", rb"CLIENT KILL ID id \[SKIPME YES\|NO\]\r.*summary: Close"),
+        (b"@admin", rb"DRAIN.*PAUSE pool|PAUSE pool.*DRAIN"),
+    ):
+        t.type(b"help " + what + b"\r")
+        m = t.expect(rb"(?s)\n(.*)control\.sock> $")
+        assert re.search(rb"(?s)" + shown, plain(m[1])), m[1]
+    t.type(b"quit\r")
+    assert t.proc.wait(lib.DEADLINE) == 0
+
+
+def test_terminal_hints(terminal):
+    """What is still to be typed is shown behind the cursor, and TAB completes."""
+    t = terminal
+    t.type(b"run ")
+    t.expect(rb"run \x1b\[[0-9;]*mpool \[KEY key\].* payload\x1b")
+    t.type(b"\x15client k\t")
+    t.expect(rb"CLIENT KILL\x1b\[[0-9;]*m ID id \[SKIPME YES\|NO\]\x1b")
+
+
+def test_terminal_transaction(terminal):
+    t = terminal
+    t.type(b"multi\r")
+    t.expect(rb"\r\nOK\r\n.*sock\(TX\)> ")
+    t.type(b"run p 'echo a b'\r")
+    t.expect(rb"\r\nQUEUED\r\n.*sock\(TX\)> ")
+    t.type(b"exec\r")
+    t.expect(rb'\r\n1\) "a b"\r\n.*sock> ')
 
 
 # ---- redis-benchmark --------------------------------------------------------------
@@ -100,85 +195,3 @@ def test_benchmark_of_ping(d):
     need("redis-benchmark")
     r = run("redis-benchmark", "-s", d.socket, "-c", "10", "-n", "2000", "-q", "PING")
     assert r.returncode == 0 and b"requests per second" in r.stdout, r.stdout + r.stderr
-
-
-# ---- redis-py -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def py(d):
-    """py(options …): a redis-py client, disconnected at the end."""
-    made = []
-
-    def make_py(**options):
-        made.append(redis.Redis(unix_socket_path=d.socket, **options))
-        return made[-1]
-
-    yield make_py
-    for r in made:
-        r.connection_pool.disconnect()
-
-
-def test_py(py):
-    r = py()
-    assert r.ping() is True
-    assert r.execute_command("RUN", "f", b"\x00\xff\n") == b"\x00\xff\n"
-    with pytest.raises(redis.ResponseError, match="^FAILED broken"):
-        r.execute_command("RUN", "p", "err broken")
-    with pytest.raises(redis.ResponseError, match="^NOPOOL"):
-        r.execute_command("RUN", "nowhere", "x")
-    jid = r.execute_command("SUBMIT", "p", "echo x")
-    assert r.execute_command("RESULT", jid, "WAIT", "1m") == b"x"
-    assert r.client_id() > 0
-    assert r.client_setname("me") and r.client_getname() in ("me", b"me")
-    assert any(c["name"] == "me" for c in r.client_list())
-    assert r.info()["redis_version"]
-    assert r.echo("x") == b"x"
-
-
-def test_py_decodes(py):
-    r = py(decode_responses=True)
-    assert r.execute_command("RUN", "p", "echo grün") == "grün"
-    assert "state" in r.execute_command("POOL", "p")
-
-
-def test_py_client_name_and_health_check(py):
-    r = py(client_name="named", health_check_interval=1)
-    assert r.execute_command("RUN", "p", "echo x") == b"x"
-    assert r.client_getname() in ("named", b"named")
-
-
-def test_py_pipeline(py):
-    r = py()
-    with r.pipeline(transaction=False) as pipe:
-        for i in range(100):
-            pipe.execute_command("RUN", "p", "sleep %d r%d" % (i % 3, i))
-        assert pipe.execute() == [b"r%d" % i for i in range(100)]
-    with r.pipeline(transaction=False) as pipe:
-        pipe.execute_command("RUN", "p", "echo a")
-        pipe.execute_command("RUN", "p", "exit 1")
-        pipe.execute_command("RUN", "p", "echo b")
-        a, crashed, b = pipe.execute(raise_on_error=False)
-    assert (a, b) == (b"a", b"b") and str(crashed).startswith("CRASHED")
-
-
-def test_py_pool_of_threads(d):
-    connections = redis.ConnectionPool(
-        connection_class=redis.UnixDomainSocketConnection, path=d.socket, max_connections=8
-    )
-    failures = []
-
-    def work(n):
-        r = redis.Redis(connection_pool=connections)
-        for i in range(50):
-            want = b"%d/%d" % (n, i)
-            if r.execute_command("RUN", "p", b"echo " + want) != want:
-                failures.append(want)
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    connections.disconnect()
-    assert not failures and d.pool("p")["done"] == 400
