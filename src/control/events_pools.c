@@ -145,9 +145,12 @@ put_pool_line(struct buf *b, const struct pool *p)
 {
 	struct pool_census c = pool_count_workers(p);
 
-	buf_putf(b, "state=%s workers=%u up=%u idle=%u busy=%u queued=%llu running=%llu",
+	buf_putf(b,
+		 "state=%s workers=%u up=%u idle=%u busy=%u queued=%llu running=%llu "
+		 "restarting=%u",
 		 pool_state_name(pool_state(p)), p->wanted, p->up, c.idle, c.busy,
-		 (unsigned long long)p->queue.count, (unsigned long long)p->running);
+		 (unsigned long long)p->queue.count, (unsigned long long)p->running,
+		 pool_restarting(p));
 }
 
 static void

@@ -504,6 +504,21 @@ def test_pool_counts_are_told_together(start, listen):
     assert counts_only < 3000 / 4, (len(lines), lib.time.monotonic() - began)
 
 
+def test_end_of_a_restart(start, listen):
+    d = start(pool("p", workers=2))
+    a = listen(d).sub("pool.p")
+    a.hear()
+    before = {w["pid"] for w in d.workers("p")}
+    d.cmd("RESTART", "p")
+    heard = [fields(a.hear()[1])]
+    while "event" not in heard[-1]:
+        heard.append(fields(a.hear()[1]))
+    assert heard[-1]["event"] == "restarted"
+    assert (heard[-1]["up"], heard[-1]["restarting"]) == ("2", "0")
+    assert not before & {w["pid"] for w in d.workers("p")}
+    assert a.silent()
+
+
 def test_workers(start, listen):
     d = start(pool("p", start=BACKOFF))
     a = listen(d).sub("worker.p")
