@@ -152,6 +152,7 @@ int verb_resume(struct ctl *ctl, const struct args *args);
 int verb_drain(struct ctl *ctl, const struct args *args);
 int verb_stop(struct ctl *ctl, const struct args *args);
 int verb_call(struct ctl *ctl, const struct args *args);
+int verb_metrics(struct ctl *ctl, const struct args *args);
 int verb_ping(struct ctl *ctl, const struct args *args);
 int verb_map(struct ctl *ctl, const struct args *args);
 int verb_help(struct ctl *ctl, const struct args *args);

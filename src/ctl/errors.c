@@ -10,29 +10,51 @@
 #include <string.h>
 
 static const struct error_row rows[] = {
-	{"FAILED", STATUS_FAILED, false, NULL},
-	{"TIMEOUT", STATUS_TIMEOUT, false,
-	 "the job's worker was ended; more time: --timeout, or job.timeout of the pool"},
-	{"CRASHED", STATUS_CRASHED, false,
-	 "the worker died with this job; what it said: journalctl PREFORKD_POOL=%s"},
-	{"BUSY", STATUS_LATER, false,
-	 "the queue is full: try again later; see: preforkctl pool %s"},
-	{"PENDING", STATUS_LATER, false,
-	 "the job goes on; its result: preforkctl result %s --wait 1m"},
-	{"DRAINING", STATUS_LATER, true, "the daemon is about to stop: try again when it is back"},
-	{"BADPAYLOAD", STATUS_PAYLOAD, false, NULL},
-	{"TOOBIG", STATUS_PAYLOAD, false, "the limit is job.max_payload of the pool"},
-	{"DOWN", STATUS_NO_DAEMON, true, "no worker comes up; why: preforkctl pool %s"},
-	{"NOPERM", STATUS_PERMISSION, true,
-	 "this needs root, or a user whom the daemon's configuration allows it"},
-	{"BADOPTION", STATUS_USAGE, true, "which options there are: preforkctl help"},
-	{"NOPOOL", STATUS_FAILED, true, NULL},
-	{"NOJOB", STATUS_FAILED, true,
-	 "finished jobs are kept for a while only; those known: preforkctl jobs"},
-	{"KEYMISMATCH", STATUS_FAILED, true,
-	 "this key names a job with another payload: use a new key"},
-	{"CANCELLED", STATUS_FAILED, false, NULL},
-	{"ERR", STATUS_FAILED, true, NULL},
+	{.word = "FAILED", .status = STATUS_FAILED},
+	{.word = "TIMEOUT",
+	 .status = STATUS_TIMEOUT,
+	 .hint = "the job's worker was ended; more time: --timeout, or job.timeout of the pool"},
+	{.word = "CRASHED",
+	 .status = STATUS_CRASHED,
+	 .hint = "the worker died with this job; what it said: journalctl PREFORKD_POOL=%s",
+	 .job_hint = "the worker died with this job; what it said last: preforkctl job %s"},
+	{.word = "BUSY",
+	 .status = STATUS_LATER,
+	 .hint = "the queue is full: try again later; see: preforkctl pool %s"},
+	{.word = "PENDING",
+	 .status = STATUS_LATER,
+	 .hint = "the job goes on; its result: preforkctl result %s --wait 1m"},
+	{.word = "DRAINING",
+	 .status = STATUS_LATER,
+	 .ends_map = true,
+	 .hint = "the daemon is about to stop: try again when it is back"},
+	{.word = "BADPAYLOAD", .status = STATUS_PAYLOAD},
+	{.word = "TOOBIG",
+	 .status = STATUS_PAYLOAD,
+	 .hint = "the limit is job.max_payload of the pool"},
+	{.word = "DOWN",
+	 .status = STATUS_NO_DAEMON,
+	 .ends_map = true,
+	 .hint = "no worker comes up; why: preforkctl pool %s"},
+	{.word = "NOPERM",
+	 .status = STATUS_PERMISSION,
+	 .ends_map = true,
+	 .hint = "this needs root, or a user whom the daemon's configuration allows it"},
+	{.word = "BADOPTION",
+	 .status = STATUS_USAGE,
+	 .ends_map = true,
+	 .hint = "which options there are: preforkctl help"},
+	{.word = "NOPOOL", .status = STATUS_FAILED, .ends_map = true},
+	{.word = "NOJOB",
+	 .status = STATUS_FAILED,
+	 .ends_map = true,
+	 .hint = "finished jobs are kept for a while only; those known: preforkctl jobs"},
+	{.word = "KEYMISMATCH",
+	 .status = STATUS_FAILED,
+	 .ends_map = true,
+	 .hint = "this key names a job with another payload: use a new key"},
+	{.word = "CANCELLED", .status = STATUS_FAILED},
+	{.word = "ERR", .status = STATUS_FAILED, .ends_map = true},
 };
 
 static bool
@@ -54,26 +76,33 @@ error_find(const char *text, size_t len)
 	return last;
 }
 
+static bool
+is_id(const char *subject)
+{
+	return subject && *subject && strspn(subject, "0123456789") == strlen(subject);
+}
+
 int
 error_report(const char *where, const char *text, size_t len, const char *subject)
 {
 	const struct error_row *row = error_find(text, len);
+	const char *hint = row->job_hint && is_id(subject) ? row->job_hint : row->hint;
 	char shown[1024], name[128];
 
 	ctl_warn("%s%s%s", where ? where : "", where ? ": " : "",
 		 text_escape(shown, sizeof(shown), text, len));
-	if (!row->hint)
+	if (!hint)
 		return row->status;
 	/* -PENDING names the job that it is about */
 	if (strcmp(row->word, "PENDING") == 0 && len > strlen("PENDING "))
 		subject = text_escape(name, sizeof(name), text + 8, len - 8);
 	else if (subject)
 		subject = text_escape(name, sizeof(name), subject, strlen(subject));
-	const char *mark = strstr(row->hint, "%s");
+	const char *mark = strstr(hint, "%s");
 	if (!mark)
-		ctl_hint("%s", row->hint);
+		ctl_hint("%s", hint);
 	else if (subject)
-		ctl_hint("%.*s%s%s", (int)(mark - row->hint), row->hint, subject, mark + 2);
+		ctl_hint("%.*s%s%s", (int)(mark - hint), hint, subject, mark + 2);
 	return row->status;
 }
 

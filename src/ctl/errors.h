@@ -10,9 +10,10 @@
 
 struct error_row {
 	const char *word;
-	int status;	  /* enum ctl_status */
-	bool ends_map;	  /* the lines behind it would get the same */
-	const char *hint; /* %s in it is the subject: a pool's name, or an id; NULL: none */
+	int status;	      /* enum ctl_status */
+	bool ends_map;	      /* the lines behind it would get the same */
+	const char *hint;     /* %s in it is the subject: a pool's name, or an id; NULL: none */
+	const char *job_hint; /* in its place where the subject is an id; NULL: the same */
 };
 
 /* The row of an error reply ("BUSY queue full"); never NULL: what is not in the

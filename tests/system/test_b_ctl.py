@@ -33,7 +33,11 @@ def test_run(ctl):
 def test_exit_statuses(ctl):
     assert b"broken" in ctl("run", "p", "err broken", status=1).stderr
     assert ctl("run", "p", "-t", "100ms", "hang", status=124).stderr
-    assert b"oops" in ctl("run", "p", "stderr-exit oops", status=70).stderr
+    crashed = ctl("run", "p", "stderr-exit oops", status=70).stderr
+    assert b"oops" in crashed and b"journalctl PREFORKD_POOL=p" in crashed
+    jid = ctl.out("submit", "p", "exit 3").strip()
+    crashed = ctl("result", jid, "-w", "1m", status=70).stderr.decode()
+    assert "preforkctl job %s" % jid in crashed and "PREFORKD_POOL" not in crashed
     pending = ctl("run", "p", "--wait", "50ms", "hang", status=75).stderr.decode()
     jid = ctl.json("jobs", "--state", "running")[0]["id"]
     assert jid in pending
@@ -176,6 +180,16 @@ def test_ping_version_help(ctl):
     assert "map" in ctl.out("help") and "POOL" in ctl.out("help", "run")
     assert "0.1" in ctl.out("--version")
     assert run(PREFORKCTL, "--help").returncode == 0
+
+
+def test_metrics(ctl):
+    """As the daemon gives them, to the byte."""
+    ctl("run", "p", "echo x")
+    text = ctl.out("metrics")
+    assert text.endswith("# EOF\n") and 'pool="p"' in text
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(names) > 10 and "preforkd_clients" in names
+    assert b"--json" in ctl("--json", "metrics", status=64).stderr
 
 
 def test_help_on_commands(ctl):
