@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about pools and their workers: POOLS, POOL, WORKERS, PAUSE, RESUME. */
+/* Commands about pools and their workers: POOLS, POOL, WORKERS, PAUSE, RESUME, CLEAR. */
 #include "control/command.h"
 #include "io/procfs.h"
 #include "pool/worker.h"
@@ -202,7 +202,7 @@ cmd_workers(struct request *r)
 			put_workers(r, &ps->v[i]);
 }
 
-/* ---- PAUSE, RESUME ---- */
+/* ---- PAUSE, RESUME, CLEAR ---- */
 
 static void
 set_pause(struct request *r, bool pause)
@@ -225,6 +225,17 @@ static void
 cmd_resume(struct request *r)
 {
 	set_pause(r, false);
+}
+
+static void
+cmd_clear(struct request *r)
+{
+	struct pool *p = request_pool(r, &r->argv[1]);
+
+	if (!p)
+		return;
+	pool_clear(p);
+	resp_put_simple(r->out, "OK");
 }
 
 const struct command pool_commands[] = {
@@ -256,6 +267,12 @@ const struct command pool_commands[] = {
 	 .class = CLASS_ADMIN,
 	 .summary = "End a PAUSE",
 	 .handle = cmd_resume,
+	 .args = {{.name = "pool"}}},
+	{.name = "CLEAR",
+	 .arity = 2,
+	 .class = CLASS_ADMIN,
+	 .summary = "Cancel the pool's queued jobs",
+	 .handle = cmd_clear,
 	 .args = {{.name = "pool"}}},
 	{.name = NULL},
 };

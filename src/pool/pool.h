@@ -200,6 +200,8 @@ void pool_unpark(struct job *j);
 void pools_unpark(struct pools *ps);
 
 void pool_pause(struct pool *p, bool pause);
+/* Record that all queued jobs are to be cancelled. */
+void pool_clear(struct pool *p);
 
 /* ---- roster.c: its workers ---- */
 

@@ -164,6 +164,12 @@ turn_away(struct pool *p, bool all, enum job_reason reason, const char *text)
 	}
 }
 
+void
+pool_clear(struct pool *p)
+{
+	turn_away(p, true, REASON_REQUEST, NULL);
+}
+
 static void
 check_down(struct pool *p)
 {

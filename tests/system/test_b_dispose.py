@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""Jobs that nobody wants any more: CLEAR a queue."""
+import lib
+from lib import Error, pool
+
+
+def busy(d, n=1, name="p"):
+    """All n workers have a job that is held up: [(client, gate)]."""
+    held = []
+    for _ in range(n):
+        gate = d.gate("gate%d" % len(d.gates))
+        c = d.client()
+        c.send("RUN", name, "gate " + gate.path)
+        gate.arrived()
+        held.append((c, gate))
+    return held
+
+
+# ---- CLEAR -----------------------------------------------------------------------------
+
+
+def test_clear(start):
+    """Queued jobs of all kinds are cancelled; those that run, and other pools', are not."""
+    d = start(pool("p"), pool("other"))
+    ((c, gate), (c2, gate2)) = busy(d) + busy(d, name="other")
+    waits = d.client()
+    waits.send("RUN", "p", "echo run")
+    keyed = d.client()
+    keyed.send("RUN", "p", "KEY", "k", "echo keyed")
+    d.wait_pool("p", "both are queued", lambda p: p["queued"] == 2)
+    ids = [d.cmd("SUBMIT", "p", "echo %d" % i) for i in range(3)]
+    spared = d.cmd("SUBMIT", "other", "echo spared")
+    assert d.pool("p")["queued"] == 5
+    assert d.cmd("CLEAR", "p") == "OK"
+    cancelled = Error("CANCELLED cancelled on request")
+    assert waits.read() == keyed.read() == cancelled
+    for jid in ids:
+        job = d.job(jid)
+        assert (job["state"], job["reason"]) == ("cancelled", "request")
+        assert d.cmd("RESULT", jid) == cancelled
+    p = d.pool("p")
+    assert (p["queued"], p["running"], p["cancelled"], p["failed"]) == (0, 1, 5, 0)
+    assert keyed.cmd("SUBMIT", "p", "KEY", "k", "another") != ids[0]  # the key is free
+    gate.release()
+    assert c.read() == b"gate"
+    assert d.job(spared)["state"] == "queued"
+    gate2.release()
+    assert c2.read() == b"gate"
+    assert d.cmd("RESULT", spared, "WAIT", "1m") == b"spared"
+    assert waits.cmd("RUN", "p", "echo again") == b"again"
+
+
+def test_clear_of_an_empty_queue(start):
+    d = start(pool("p"))
+    assert d.cmd("CLEAR", "p") == "OK"
+    assert d.cmd("CLEAR", "nopool").code == "NOPOOL"
+    assert d.cmd("CLEAR").code == "ERR"
+    assert d.pool("p")["cancelled"] == 0
+
+
+def test_clear_in_the_turn_of_the_submit(start):
+    """What is queued is queued, though an idle worker would have taken it in a moment."""
+    d = start(pool("p"))
+    c = d.client()
+    jid, ok = c.pipeline([("SUBMIT", "p", "echo x"), ("CLEAR", "p")])
+    assert ok == "OK"
+    assert d.wait_state(jid, "cancelled")["reason"] == "request"
+    replies = c.pipeline([("RUN", "p", "echo a"), ("CLEAR", "p"), ("RUN", "p", "echo b")])
+    assert [replies[0].code, replies[1], replies[2]] == ["CANCELLED", "OK", b"b"]
+
+
+def test_clear_of_parked_jobs(start):
+    """Jobs of a client that does not take its results are passed over, not forgotten."""
+    d = start(
+        pool("p", job={"max_result": "2M"}, queue={"limit": 1000}), control={"client_memory": "2M"}
+    )
+    c = d.client()
+    c.send_raw(lib.encode("RUN", "p", "big 1000000") * 100)
+    d.wait_pool("p", "nothing runs any more", lambda p: p["queued"] > 50 and p["running"] == 0)
+    assert d.cmd("CLEAR", "p") == "OK"
+    d.wait_pool("p", "none is left", lambda p: p["queued"] == 0)
+    replies = [c.read() for _ in range(100)]
+    done = replies.index(Error("CANCELLED cancelled on request"))
+    assert 0 < done < 50
+    assert replies[:done] == [b"x" * 1000000] * done
+    assert all(isinstance(r, Error) and r.code == "CANCELLED" for r in replies[done:])
+
+
+def test_clear_of_a_pool_that_is_down(make):
+    d = make(pool("p", "/bin/false", start={"backoff": "1h..1h"}))
+    d.check_fds = False
+    d.start()
+    d.wait_pool("p", "degraded", lambda p: p["state"] == "degraded")
+    ids = [d.cmd("SUBMIT", "p", "x") for _ in range(3)]
+    assert d.cmd("CLEAR", "p") == "OK"
+    assert [d.job(i)["state"] for i in ids] == ["cancelled"] * 3
+
+
+def test_clear_lets_a_drain_end(start):
+    d = start(pool("p"), drain="1m")
+    ((c, gate),) = busy(d)
+    jid = d.cmd("SUBMIT", "p", "hang")
+    assert d.cmd("DRAIN") == "OK"
+    assert d.job(jid)["state"] == "queued"
+    assert d.cmd("CLEAR", "p") == "OK"
+    d.wait_state(jid, "cancelled")
+    assert d.cmd("SHUTDOWN") == "OK"
+    gate.release()
+    assert c.read() == b"gate"
+    assert d.wait() == 0
+
+
+def test_clear_of_many(start):
+    n = 50000
+    d = start(
+        pool("p", queue={"limit": n}, job={"keep_memory": "1M"}), control={"client_memory": "64M"}
+    )
+    ((c, gate),) = busy(d)
+    s = d.client()
+    for _ in range(n // 5000):
+        s.pipeline([("SUBMIT", "p", "echo x")] * 5000)
+    assert d.pool("p")["queued"] == n
+    assert s.cmd("CLEAR", "p") == "OK"
+    p = d.pool("p")
+    assert (p["queued"], p["cancelled"], p["running"]) == (0, n, 1)
+    gate.release()
+    assert c.read() == b"gate"
+
+
+# ---- a submit that is taken back -------------------------------------------------------
+
+
+def test_a_withdrawn_submit_leaves_nothing(start):
+    """A MULTI of which one SUBMIT is refused: those before it are as if never sent, but for
+    one that a KEY led to, which was there before."""
+    d = start(pool("p", queue={"limit": 2}))
+    ((c, gate),) = busy(d)
+    kept = d.cmd("SUBMIT", "p", "KEY", "old", "echo old")
+    m = d.client()
+    submits = [
+        ("SUBMIT", "p", "KEY", "old", "echo old"),
+        ("SUBMIT", "p", "KEY", "new", "echo 1"),
+        ("SUBMIT", "p", "echo 2"),
+    ]
+    assert m.pipeline([("MULTI",)] + submits + [("EXEC",)])[-1].code == "EXECABORT"
+    p = d.pool("p")
+    assert (p["queued"], p["memory_bytes"]) == (1, len("gate " + gate.path) + len("echo old"))
+    ids = [lib.text(lib.mapping(j)["id"]) for j in d.cmd("JOBS", "STATE", "queued")]
+    assert ids == [lib.text(kept)]
+    assert d.cmd("SUBMIT", "p", "KEY", "new", "echo other").isdigit()  # not the other payload's
+    gate.release()
+    assert c.read() == b"gate"
+    assert d.cmd("RESULT", kept, "WAIT", "1m") == b"old"
