@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about jobs: RUN, SUBMIT, RESULT, AWAIT, CANCEL, JOB, JOBS. */
+/* Commands about jobs: RUN, SUBMIT, RESULT, AWAIT, CANCEL, FORGET, JOB, JOBS. */
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -237,12 +237,13 @@ cmd_await(struct request *r)
 		resp_put_errorf(r->out, "BUSY", "out of memory");
 }
 
+/* Do that to all jobs that are named, and reply with how many it was done to. All or
+ * none: a job that is somebody else's spoils the command. */
 static void
-cmd_cancel(struct request *r)
+dispose(struct request *r, bool (*of)(struct job *))
 {
 	int64_t n = 0;
 
-	/* All or none: a job that is somebody else's spoils the command. */
 	for (size_t i = 1; i < r->argc; i++) {
 		struct job *j = lookup(r, &r->argv[i]);
 
@@ -256,9 +257,21 @@ cmd_cancel(struct request *r)
 	for (size_t i = 1; i < r->argc; i++) {
 		struct job *j = lookup(r, &r->argv[i]);
 
-		n += j && pool_cancel(j);
+		n += j && of(j);
 	}
 	resp_put_int(r->out, n);
+}
+
+static void
+cmd_cancel(struct request *r)
+{
+	dispose(r, pool_cancel);
+}
+
+static void
+cmd_forget(struct request *r)
+{
+	dispose(r, pool_drop);
 }
 
 /* ---- JOB, JOBS ---- */
@@ -437,6 +450,12 @@ const struct command job_commands[] = {
 	 .class = CLASS_SUBMIT,
 	 .summary = "Cancel jobs that are queued or running; how many were",
 	 .handle = cmd_cancel,
+	 .args = {{.name = "id", .multiple = true}}},
+	{.name = "FORGET",
+	 .arity = -2,
+	 .class = CLASS_SUBMIT,
+	 .summary = "Keep jobs that are over no longer; how many there were",
+	 .handle = cmd_forget,
 	 .args = {{.name = "id", .multiple = true}}},
 	{.name = "JOB",
 	 .arity = 2,

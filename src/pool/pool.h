@@ -189,6 +189,9 @@ struct job *pool_find_key(const struct pool *p, uid_t uid, const char *key, size
 /* Record that j is to be cancelled; false when its end is there already. */
 bool pool_cancel(struct job *j);
 
+/* Do not keep j any longer: it is freed. False, and nothing is done: it is not over. */
+bool pool_drop(struct job *j);
+
 /* The connection that RAN j (attached) is gone: what on_disconnect says. */
 void pool_disconnect(struct job *j);
 

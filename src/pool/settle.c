@@ -46,6 +46,15 @@ unkeep(struct pool *p, struct job *j)
 	pool_forget(j);
 }
 
+bool
+pool_drop(struct job *j)
+{
+	if (!job_is_over(j))
+		return false;
+	unkeep(job_pool(j), j);
+	return true;
+}
+
 static void
 keep(struct pool *p, struct job *j, mono_t now)
 {

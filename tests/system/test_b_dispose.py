@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Jobs that nobody wants any more: CLEAR a queue."""
+"""Jobs that nobody wants any more: CLEAR a queue, FORGET what is over."""
+import pytest
+
 import lib
 from lib import Error, pool
+
+needs_root = pytest.mark.skipif(not lib.ROOT, reason="needs root: acts as other users")
 
 
 def busy(d, n=1, name="p"):
@@ -125,6 +129,98 @@ def test_clear_of_many(start):
     assert (p["queued"], p["cancelled"], p["running"]) == (0, n, 1)
     gate.release()
     assert c.read() == b"gate"
+
+
+# ---- FORGET ----------------------------------------------------------------------------
+
+
+def finished(d, *texts):
+    ids = [lib.text(d.cmd("SUBMIT", "p", t)) for t in texts]
+    for i in ids:
+        d.wait_state(i, "done", "failed")
+    return ids
+
+
+def test_forget(start):
+    d = start(pool("p"))
+    done, failed, stays = finished(d, "echo x", "err y", "echo z")
+    before = d.pool("p")
+    assert before["kept"] == 3
+    assert d.cmd("FORGET", done, failed) == 2
+    for jid in (done, failed):
+        assert d.cmd("JOB", jid).code == "NOJOB"
+        assert d.cmd("RESULT", jid).code == "NOJOB"
+    assert [lib.text(lib.mapping(j)["id"]) for j in d.cmd("JOBS")] == [stays]
+    assert d.cmd("RESULT", stays) == b"z"
+    p = d.pool("p")
+    assert (p["kept"], p["done"], p["failed"]) == (1, 2, 1)  # what happened has happened
+    assert p["memory_bytes"] == len("echo z") + len("z")
+    assert d.cmd("FORGET", stays) == 1
+    assert d.pool("p")["memory_bytes"] == 0
+
+
+def test_forget_counts_those_that_were_over(start):
+    d = start(pool("p"))
+    (done,) = finished(d, "echo x")
+    ((c, gate),) = busy(d)
+    (running,) = [lib.mapping(j)["id"] for j in d.cmd("JOBS", "STATE", "running")]
+    queued = d.cmd("SUBMIT", "p", "echo queued")
+    assert d.cmd("FORGET", running) == 0
+    assert d.cmd("FORGET", queued) == 0
+    assert d.cmd("FORGET", "7").code == "NOJOB"
+    assert d.cmd("FORGET", "x").code == "NOJOB"
+    assert d.cmd("FORGET", "").code == "NOJOB"
+    assert d.cmd("FORGET", "7", "8") == 0
+    assert d.cmd("FORGET", done, running, "7", queued, done, "x") == 1  # each once
+    assert d.cmd("FORGET").code == "ERR"
+    gate.release()
+    assert c.read() == b"gate"
+    assert d.cmd("RESULT", queued, "WAIT", "1m") == b"queued"
+
+
+def test_forget_frees_the_key(start):
+    d = start(pool("p"))
+    first = d.cmd("SUBMIT", "p", "KEY", "k", "echo x")
+    d.wait_state(first, "done")
+    assert d.cmd("SUBMIT", "p", "KEY", "k", "echo x") == first
+    assert d.cmd("SUBMIT", "p", "KEY", "k", "echo y").code == "KEYMISMATCH"
+    assert d.cmd("FORGET", first) == 1
+    second = d.cmd("SUBMIT", "p", "KEY", "k", "echo y")
+    assert d.cmd("RESULT", second, "WAIT", "1m") == b"y"
+
+
+def test_forget_in_one_go_with_the_result(start):
+    """The reply is made before the job goes, in one transaction and without."""
+    d = start(pool("p"))
+    a, b = finished(d, "echo a", "echo b")
+    c = d.client()
+    assert c.pipeline([("RESULT", a), ("FORGET", a), ("RESULT", a)])[:2] == [b"a", 1]
+    assert c.pipeline([("MULTI",), ("RESULT", b), ("FORGET", b), ("EXEC",)])[-1] == [b"b", 1]
+
+
+def test_forget_of_a_job_whose_keeping_is_over_at_that_moment(start):
+    d = start(pool("p"))
+    for _ in range(50):
+        jid = d.cmd("SUBMIT", "p", "KEEP", "1ms", "echo x")
+        reply = d.cmd("FORGET", jid)
+        assert reply in (0, 1) or reply.code == "NOJOB"
+    d.wait_pool("p", "all forgotten", lambda p: p["kept"] == 0 and p["done"] == 50)
+    assert d.pool("p")["memory_bytes"] == 0
+
+
+@needs_root
+def test_forget_is_for_the_owner_and_all_or_none(start):
+    d = start(pool("p"), control={"mode": "0666"})
+    (mine,) = finished(d, "echo mine")
+    (c,) = d.clients_as(1, 4321, 4321, [])
+    theirs = lib.text(c.cmd("SUBMIT", "p", "echo theirs"))
+    d.wait_state(theirs, "done")
+    assert c.cmd("FORGET", mine).code == "NOPERM"
+    assert c.cmd("FORGET", theirs, mine).code == "NOPERM"
+    assert c.cmd("RESULT", theirs) == b"theirs"
+    assert c.cmd("FORGET", theirs) == 1
+    assert c.cmd("FORGET", theirs).code == "NOJOB"
+    assert d.cmd("RESULT", mine) == b"mine"
 
 
 # ---- a submit that is taken back -------------------------------------------------------
