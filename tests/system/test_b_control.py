@@ -191,12 +191,13 @@ def test_scale_to_two_hundred_and_back(start):
     d = start(pool("p"))
     load = Load(d, 2)
     assert d.cmd("SCALE", "p", 200) == "OK"
-    wait_up(d, 200)
+    lib.poll(lambda: d.pool("p")["up"] == 200, "200 workers", 50 * lib.SLOW)
     assert sorted(slots(d)) == list(range(200))
     load.proceed()
     assert d.cmd("SCALE", "p", 1) == "OK"
     assert d.pool("p")["workers"] == 1
     load.proceed()
+    lib.poll(lambda: d.pool("p")["exited"] == 199, "one worker", 50 * lib.SLOW)
     wait_up(d, 1)
     load.finish()
     p = d.pool("p")
@@ -305,7 +306,8 @@ def test_scale_down_of_a_frame_worker(start):
     assert d.cmd("CANCEL", mine[1]) == 1
     wait_up(d, 1)
     assert d.cmd("RUN", "p", "release") == b"released"
-    assert sorted(d.job(i)["state"] for i in ids) == ["cancelled", "cancelled", "done", "done"]
+    states = [d.wait_state(i, "cancelled", "done")["state"] for i in ids]
+    assert sorted(states) == ["cancelled", "cancelled", "done", "done"]
     resized(d, -1)
 
 
