@@ -156,7 +156,8 @@ async function run(work, job) {
     const result = await work(job);
     if (!job.answered) job.ok(result);
   } catch (why) {
-    if (!(why instanceof Retry)) console.error(why);
+    // That a cancelled one went wrong is no news.
+    if (!(why instanceof Retry) && !job.cancelled) console.error(why);
     if (job.answered) return;
     if (why instanceof Retry) job.retry(why.message);
     else job.err(why instanceof Error ? `${why.name}: ${why.message}` : why);

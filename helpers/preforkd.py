@@ -222,7 +222,8 @@ def _run(work, job):
     except Retry as why:
         job.retry(why)
     except Exception as why:
-        traceback.print_exc()
+        if not job._cancelled:  # else it is no news that it went wrong
+            traceback.print_exc()
         if not job.answered:
             job.err("%s: %s" % (type(why).__name__, why))
 

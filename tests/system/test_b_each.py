@@ -58,7 +58,7 @@ def test_where_the_payload_goes(start, level):
 ENDS = [
     # what a job does, the error's code, what it says
     ("exit 3", "FAILED", "exit status 3"),
-    ("echo first >&2; echo 'last  one' >&2; echo >&2; exit 4", "FAILED", "exit status 4: last  one"),
+    ("echo 1st >&2; echo 'last  one' >&2; echo >&2; exit 4", "FAILED", "exit status 4: last  one"),
     ("printf 'no end' >&2; exit 255", "FAILED", "exit status 255: no end"),
     ("echo busy >&2; exit 75", "FAILED", "exit status 75: busy"),
     ("kill -9 $$", "FAILED", "killed by signal 9 (SIGKILL)"),

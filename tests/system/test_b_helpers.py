@@ -163,6 +163,25 @@ def test_a_worker_that_ends_itself(start, helper):
     assert d.cmd("RUN", "p", "x") == b"x"
 
 
+def heard(d, channel, pool_, job):
+    """What is told of a job on a channel, by one who asks when it is over."""
+    jid = d.cmd("SUBMIT", pool_, job)
+    jid = jid.decode() if isinstance(jid, bytes) else str(jid)
+    assert isinstance(d.cmd("RESULT", jid, "WAIT", "1m"), bytes)
+    c = d.client()
+    assert c.cmd("SUBSCRIBE", "%s.%s" % (channel, jid))[0] == b"subscribe"
+    return c.read()[2]
+
+
+def test_who_follows_a_job(start, helper):
+    """Partial output and progress, as they were meant."""
+    d = start(pool_of(helper, "line"), pool_of(helper, "frame", protocol="frame"))
+    assert heard(d, "progress", "line", "progress") == b"1 3 one third"
+    assert heard(d, "progress", "frame", "progress") == b"1 3"
+    assert heard(d, "out", "line", "out some  of it") == b"some  of it"
+    assert heard(d, "out", "frame", b"out two\nlines\n\xc3\xa9") == b"two\nlines\n\xc3\xa9"
+
+
 # ---- cancelled, and several at once ------------------------------------------------------
 
 
@@ -250,8 +269,8 @@ def test_without_a_daemon(helper):
     """By hand it is at level line, on standard input and output."""
     r = run(*WORKERS[helper], stdin=b"one\nfail two\nthree\n")
     assert r.returncode == 0
-    answers = r.stdout.splitlines()
-    assert [a for a in answers if a != b"starting"] == [b"READY", b"OK one", b"ERR two", b"OK three"]
+    answers = [a for a in r.stdout.splitlines() if a != b"starting"]
+    assert answers == [b"READY", b"OK one", b"ERR two", b"OK three"]
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
@@ -260,7 +279,8 @@ def test_shells(shell):
         pytest.skip("no %s here" % shell)
     command = [shell, "sh"] if shell == "busybox" else [shell]
     env = lib.base_env(PREFORKD_PROTOCOL="frame")
-    r = run(*command, *WORKERS["sh"], stdin="JOB 7 3 4\n\u2603\n\nJOB 8 1 3\nwho\n".encode(), env=env)
+    jobs = "JOB 7 3 4\n\u2603\n\nJOB 8 1 3\nwho\n".encode()
+    r = run(*command, *WORKERS["sh"], stdin=jobs, env=env)
     assert r.stdout == "READY 1\nOK 7 4\n\u2603\n\nOK 8 3\n8 1\n".encode(), r.stderr
 
 
