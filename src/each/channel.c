@@ -256,3 +256,13 @@ channel_open(struct channel *c, bool frame)
 	close(null);
 	put_message(c, frame ? "READY 1" : "READY", NULL, 0);
 }
+
+/* The descriptors are left to the exit: a channel that closes before it is a
+ * worker that does something odd. */
+void
+channel_fini(struct channel *c)
+{
+	while (channel_take(c))
+		free(c->now);
+	buf_free(&c->input);
+}

@@ -51,19 +51,21 @@ void channel_read(struct channel *c);
 struct each_job *channel_take(struct channel *c);
 /* Answer c->now, and free it. */
 void channel_answer(struct channel *c, enum answer verb, const char *text, size_t len);
+void channel_fini(struct channel *c);
 
 /* ---- template.c: the command with the payload in it ---- */
 
 struct template
 {
-	char **command;	  /* ends in NULL */
-	bool takes_job;	  /* there is a {} in it */
-	size_t longest;	  /* the bytes that an argument may have */
-	const char *path; /* the program */
+	char **command; /* ends in NULL */
+	bool takes_job; /* there is a {} in it */
+	size_t longest; /* the bytes that an argument may have */
+	char *path;	/* the program; malloc'ed */
 };
 
 /* Find the program. Ends the process with 127 or 126 where there is none. */
 void template_init(struct template *t, char **command);
+void template_fini(struct template *t);
 /* The arguments for a job, or NULL and why not. Free with template_free(). */
 char **template_fill(const struct template *t, const struct each_job *j, const char **ret_why);
 void template_free(const struct template *t, char **argv);

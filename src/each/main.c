@@ -170,5 +170,7 @@ main(int argc, char **argv)
 		else if (child_wait(&nobody, c.in))
 			channel_read(&c);
 	}
+	channel_fini(&c);
+	template_fini(&t);
 	return EX_OK;
 }

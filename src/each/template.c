@@ -70,11 +70,18 @@ template_init(struct template *t, char **command)
 		     command[0], strerror(why), why == ENOENT && !is_path ? " in $PATH" : "");
 	*t = (struct template){
 		.command = command,
-		.path = found ? found : command[0],
+		.path = found ? found : mem_strdup(command[0]),
 		.longest = (size_t)sysconf(_SC_PAGESIZE) * 32 - 1, /* the kernel's constant */
 	};
 	for (char **arg = command + 1; *arg; arg++)
 		t->takes_job = t->takes_job || strstr(*arg, PLACE);
+}
+
+void
+template_fini(struct template *t)
+{
+	free(t->path);
+	t->path = NULL;
 }
 
 /* The argument with the payload in it, malloc'ed; NULL: too long. */
