@@ -109,13 +109,14 @@ run({
 		const news = collector();
 		s.on('message', (channel, message) => news.add(message));
 		await s.subscribe('worker.p');
-		const again = c.call('RUN', 'p', 'KEY', 'once', 'gate ' + (await ask('gate')));
-		await ask('started');
+		const again = c.call('RUN', 'p', 'KEY', 'once', `gate ${await ask('gate')}`);
+		const ready = new Promise((resolve) => s.once('ready', resolve));
+		await ask('running');
 		assert.equal(await again, 'gate');
-		assert.match(await c.call('RUN', 'p', 'exit 3').catch((e) => e.message), /^CRASHED/);
-		let line;
-		do [line] = await news.take(1);
-		while (!/state=down/.test(line));
+		await ready;
+		await s.ping();
+		await rejects(c.call('RUN', 'p', 'exit 3'), /^CRASHED/);
+		while (!/state=down/.test(await news.take(1)));
 		await s.quit();
 		await c.quit();
 	},

@@ -95,10 +95,11 @@ run({
 		await s.subscribe(`job.${id}`, (message) => news.add(message));
 		assert.deepEqual(await news.take(1), ['done']);
 		if (RESP === 3) assert.equal(await s.sendCommand(['RUN', 'p', 'echo same']), 'same');
-		assert.equal(await s.ping(), 'PONG');
+		assert.match(await s.ping(), /^pong$/i); // small in RESP2, among messages
 		await s.unsubscribe(`job.${id}`);
 		await s.pUnsubscribe('job.*');
-		assert.equal(await s.sendCommand(['RUN', 'p', 'echo after']), 'after');
+		// Version 5 gives a Buffer here.
+		assert.equal(String(await s.sendCommand(['RUN', 'p', 'echo after'])), 'after');
 		await s.close();
 		await c.close();
 	},
@@ -110,13 +111,14 @@ run({
 		const news = collector();
 		await s.subscribe('worker.p', (message) => news.add(message));
 		const lost = c.sendCommand(['RUN', 'p', 'hang']).then(assert.fail, (e) => e);
-		await ask('started');
+		const ready = new Promise((resolve) => s.once('ready', resolve));
+		await ask('running');
 		assert.ok((await lost) instanceof Error);
 		assert.equal(await c.sendCommand(['RUN', 'p', 'echo again']), 'again');
-		assert.equal(await c.sendCommand(['RUN', 'p', 'exit 3']).catch((e) => e.message.slice(0, 7)), 'CRASHED');
-		let line;
-		do [line] = await news.take(1);
-		while (!/state=down/.test(line));
+		await ready;
+		await s.ping();
+		await rejects(c.sendCommand(['RUN', 'p', 'exit 3']), /^CRASHED/);
+		while (!/state=down/.test(await news.take(1)));
 		await s.close();
 		await c.close();
 	},

@@ -88,6 +88,7 @@ def test_list_and_info(d):
     assert ids(a.cmd("CLIENT", "LIST")) == [ia, ib]
     (me,) = lines(b.cmd("CLIENT", "INFO"))
     assert (me["id"], me["resp"], me["lib-name"]) == (str(ib), "3", "here")
+    assert (me["sub"], me["psub"], me["multi"]) == ("0", "0", "-1")
     (first,) = lines(b.cmd("CLIENT", "LIST", "ID", ia))
     assert first["name"] == "first"
     assert ids(a.cmd("CLIENT", "LIST", "ID", ib, 999999, ia)) == [ia, ib]
@@ -95,6 +96,14 @@ def test_list_and_info(d):
     assert a.cmd("CLIENT", "LIST", "ID").code == "ERR"
     assert a.cmd("CLIENT", "LIST", "TYPE", "normal").code == "ERR"
     assert a.cmd("CLIENT", "LIST", "ID", "x") == Error("ERR Invalid client ID")
+
+
+def test_list_counts_subscriptions(d):
+    c = d.client(proto=3)
+    for command in (["SUBSCRIBE", "job.1"], ["SUBSCRIBE", "job.2"], ["PSUBSCRIBE", "pool.*"]):
+        c.cmd(*command)
+    (line,) = lines(d.cmd("CLIENT", "LIST", "ID", ids(d.cmd("CLIENT", "LIST"))[0]))
+    assert (line["sub"], line["psub"]) == ("2", "1")
 
 
 def test_names(d):

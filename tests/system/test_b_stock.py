@@ -167,6 +167,13 @@ def test_terminal_hints(terminal):
     t.expect(rb"CLIENT KILL\x1b\[[0-9;]*m ID id \[SKIPME YES\|NO\]\x1b")
 
 
+def test_terminal_messages(d, terminal):
+    t = terminal
+    t.type(b"subscribe pool.p\r")
+    t.expect(rb'1\) "message"\r\n2\) "pool\.p"\r\n3\) "state=ok workers=2 ')
+    t.type(b"\x03")  # what ends it, and redis-cli
+
+
 def test_terminal_transaction(terminal):
     t = terminal
     t.type(b"multi\r")

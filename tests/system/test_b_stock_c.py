@@ -6,12 +6,12 @@ import lib
 from lib import pool, run, script
 
 
-@pytest.mark.parametrize("case", ["commands", "pipeline", "multi", "timeouts"])
+@pytest.mark.parametrize("case", ["commands", "pipeline", "multi", "timeouts", "pubsub"])
 def test_sync(start, case):
     check(start, "hiredis-sync", case)
 
 
-@pytest.mark.parametrize("case", ["commands", "multi"])
+@pytest.mark.parametrize("case", ["commands", "multi", "pubsub"])
 def test_async(start, case):
     check(start, "hiredis-async", case)
 

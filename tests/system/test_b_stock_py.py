@@ -137,6 +137,87 @@ def test_py_transaction_of_submits(d, py):
     ]
 
 
+# ---- channels -------------------------------------------------------------------------
+
+
+def listen(news, n):
+    """The next n messages, without confirmations."""
+    got = []
+
+    def look():
+        m = news.get_message(timeout=1)  # None for a confirmation, too, where those are ignored
+        if m is not None and m["type"] in ("message", "pmessage"):
+            got.append(m)
+        return len(got) == n
+
+    lib.poll(look, "%d messages: %s" % (n, got))
+    return got
+
+
+def test_py_messages(py):
+    r = py(decode_responses=True)
+    with r.pubsub() as news:
+        news.psubscribe("job.*")
+        assert news.get_message(timeout=lib.DEADLINE)["type"] == "psubscribe"
+        jid = r.execute_command("SUBMIT", "p", "echo x")
+        got = listen(news, 3)
+        assert [m["data"] for m in got] == ["queued", "running", "done"]
+        assert {m["channel"] for m in got} == {"job." + jid}
+        assert got[0]["pattern"] == "job.*" and got[0]["type"] == "pmessage"
+        news.subscribe("job." + jid)
+        (now,) = listen(news, 1)
+        assert (now["type"], now["data"]) == ("message", "done")
+        news.ping()
+        news.unsubscribe()
+        news.punsubscribe()
+        kinds = []
+        while not kinds or kinds[-1] != "punsubscribe":
+            kinds.append(news.get_message(timeout=lib.DEADLINE)["type"])
+        assert kinds == ["pong", "unsubscribe", "punsubscribe"]
+
+
+def test_py_ignores_subscribe_messages(py):
+    r = py(decode_responses=True, health_check_interval=1)
+    with r.pubsub(ignore_subscribe_messages=True) as news:
+        news.subscribe("pool.p")
+        (m,) = listen(news, 1)
+        assert m["data"].startswith("state=ok workers=2 ")
+
+
+def test_py_listens_in_a_thread(py):
+    r = py(decode_responses=True)
+    seen, done = [], threading.Event()
+
+    def on_message(m):
+        seen.append(m["data"])
+        if m["data"] == "done":
+            done.set()
+
+    with r.pubsub() as news:
+        news.psubscribe(**{"job.*": on_message})
+        assert news.get_message(timeout=lib.DEADLINE)["type"] == "psubscribe"
+        thread = news.run_in_thread(sleep_time=0.01)
+        r.execute_command("SUBMIT", "p", "echo x")
+        assert done.wait(lib.DEADLINE)
+        thread.stop()
+        thread.join(lib.DEADLINE)
+    assert seen == ["queued", "running", "done"]
+
+
+def test_py_iterates(py):
+    r = py(decode_responses=True)
+    jid = r.execute_command("SUBMIT", "p", "echo x")
+    assert r.execute_command("RESULT", jid, "WAIT", "1m") == "x"
+    with r.pubsub() as news:
+        news.subscribe("job." + jid)
+        kinds = []
+        for m in news.listen():
+            kinds.append((m["type"], m["data"]))
+            if m["type"] == "message":
+                news.unsubscribe()
+    assert kinds == [("subscribe", 1), ("message", "done"), ("unsubscribe", 0)]
+
+
 # ---- time limits ------------------------------------------------------------------------
 
 
@@ -188,5 +269,25 @@ def test_asyncio_pipeline(aio, transaction):
             for i in range(100):
                 pipe.execute_command("RUN", "p", "sleep %d r%d" % (i % 3, i))
             assert await pipe.execute() == [b"r%d" % i for i in range(100)]
+
+    aio(work)
+
+
+def test_asyncio_messages(aio):
+    async def work(r):
+        news = r.pubsub()
+        await news.psubscribe("job.*")
+        states = []
+        async for m in news.listen():
+            if m["type"] == "psubscribe":
+                await r.execute_command("SUBMIT", "p", "echo x")
+            elif m["type"] == "pmessage":
+                states.append(m["data"])
+                if m["data"] == b"done":
+                    await news.punsubscribe()
+            else:
+                break
+        assert states == [b"queued", b"running", b"done"]
+        await news.close()
 
     aio(work)

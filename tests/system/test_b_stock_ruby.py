@@ -16,7 +16,7 @@ def ruby():
     return program
 
 
-@pytest.mark.parametrize("case", ["commands", "pipelined", "multi"])
+@pytest.mark.parametrize("case", ["commands", "pipelined", "multi", "subscribe", "psubscribe"])
 def test_ruby(start, ruby, case):
     d = start(pool("p", workers=2), pool("f", script("frame.py"), protocol="frame"))
     r = run(ruby, lib.SRC / "tests/clients/ruby-redis.rb", case, d.socket)
