@@ -928,3 +928,33 @@ def test_shutdown_now_in_the_middle_of_a_restart(start):
     assert d.cmd("SHUTDOWN", "NOW") == "OK"
     assert [c.read().code for c, _ in held] == ["CANCELLED", "CANCELLED"]
     assert d.wait() == 0
+
+
+def test_an_abandoned_restart_is_news(make, program):
+    d = make(pool("p", program(GOOD), workers=2, start=SLOW_BACKOFF))
+    d.check_fds = False
+    d.start()
+    begun(d, 2)
+    c = d.client()
+    c.cmd("SUBSCRIBE", "pool.p")
+    program("exit 3")
+    assert d.cmd("RESTART", "p") == "OK"
+    line = b""
+    while b" event=" not in line:
+        line = c.read()[2]
+    assert line.endswith(b" event=restart-failed")
+    assert line.startswith(b"state=degraded workers=2 up=1 ") and b" restarting=0 " in line
+
+
+def test_control_in_a_transaction(start):
+    """In the order given, and all in one turn: the one who is new need not be replaced."""
+    d = start(pool("p", workers=2, start=QUICK))
+    before = pids(d)
+    c = d.client()
+    commands = [("SCALE", "p", 3), ("RESTART", "p"), ("CLEAR", "p"), ("SCALE", "p", 0)]
+    replies = c.pipeline([("MULTI",)] + commands + [("EXEC",)])[-1]
+    assert replies[:3] == ["OK", "OK", "OK"] and replies[3].code == "ERR"
+    restarted(d)
+    assert wait_up(d, 3)["spawned"] == 2 + 1 + 2
+    assert not set(pids(d).values()) & set(before.values())
+    resized(d, 1)
