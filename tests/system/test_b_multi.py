@@ -174,6 +174,15 @@ def test_job_from_before_stays(full):
     assert c.cmd("RESULT", again[1], "WAIT", "1m") == b"b"
 
 
+def test_submit_of_a_job_that_is_forgotten_on_the_way(start):
+    d = start(pool("p"))
+    c = d.client()
+    jid = c.cmd("SUBMIT", "p", "KEY", "k", "echo x")
+    assert c.cmd("RESULT", jid, "WAIT", "1m") == b"x"
+    got = transaction(c, ["FORGET", jid], ["SUBMIT", "p", "KEY", "k", "echo x"], ["RESULT", jid])
+    assert got[1] == jid and got[0] == 1 and got[2].code == "NOJOB"
+
+
 def test_cancelled_on_the_way(full):
     c = full.client()
     jid = c.cmd("SUBMIT", "p", "KEY", "k", "echo x")
