@@ -84,12 +84,12 @@ put_client_line(struct buf *b, const struct client *c, mono_t now)
 {
 	buf_putf(b,
 		 "id=%llu uid=%u gid=%u pid=%d name=%s age=%lld resp=%d owed=%zu qbuf=%zu obuf=%zu "
-		 "sub=%zu psub=%zu multi=%d commands=%llu lib-name=%s lib-ver=%s\n",
+		 "sub=%zu psub=%zu lost=%llu multi=%d commands=%llu lib-name=%s lib-ver=%s\n",
 		 (unsigned long long)c->id, c->uid, c->gid, (int)c->pid, c->name,
 		 (long long)(mono_since(now, c->since) / USEC_PER_SEC), (int)c->proto,
 		 c->reply_count, buf_len(&c->stream.in), buf_len(&c->stream.out),
-		 c->news.channel_count, c->news.pattern_count, multi_count(c),
-		 (unsigned long long)c->commands, c->lib_name, c->lib_ver);
+		 c->news.channel_count, c->news.pattern_count, (unsigned long long)c->news.lost,
+		 multi_count(c), (unsigned long long)c->commands, c->lib_name, c->lib_ver);
 }
 
 static void

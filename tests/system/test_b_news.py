@@ -457,6 +457,35 @@ def test_everything_in_resp3(start):
     assert c.cmd("UNSUBSCRIBE") == [b"unsubscribe", None, 0]
 
 
+def test_redis_py(start):
+    """The pub/sub of a stock client, which knows nothing of us."""
+    redis = pytest.importorskip("redis")
+    d = start(pool("p"))
+    r = redis.Redis(unix_socket_path=d.socket)
+    ears = r.pubsub(ignore_subscribe_messages=True)
+    ears.subscribe("key.p.k")
+    ears.psubscribe("job.*")
+    assert r.execute_command("RUN", "p", "KEY", "k", "say x") == b"said"
+    heard = []
+    while (b"key.p.k", b"job done") not in heard:
+        message = ears.get_message(timeout=lib.DEADLINE)
+        if message is not None:
+            heard.append((message["channel"], message["data"]))
+    assert [text for channel, text in heard if channel == b"key.p.k"] == [
+        b"job queued",
+        b"job running",
+        b"out x",
+        b"job done",
+    ]
+    assert [text for channel, text in heard if channel != b"key.p.k"] >= [b"queued", b"running"]
+    ears.ping()
+    ears.unsubscribe()
+    ears.punsubscribe()
+    poll(lambda: ears.get_message(timeout=0.1) is None and not ears.subscribed, "all are ended")
+    ears.close()
+    r.close()
+
+
 # ---- pools and workers ---------------------------------------------------------------
 
 
@@ -593,6 +622,8 @@ def test_lost_only_for_those_who_ask(start, listen):
     while deaf.early or not deaf.silent():
         heard += deaf.hear()[0].startswith("out.")
     assert 100 < heard < 20000
+    line = next(x for x in text(d.cmd("CLIENT", "LIST")).splitlines() if " psub=1 " in x)
+    assert " sub=0 " in line and int(line.split(" lost=")[1].split()[0]) >= 20000 - heard
     d.cmd("SUBMIT", "p", "say again")
     while (message := deaf.hear())[1] != "again":
         assert message[0] != "lost"

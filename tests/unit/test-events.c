@@ -339,6 +339,30 @@ test_not_into_a_reply(void **state)
 	assert_int_equal(client->reply_count, 0);
 }
 
+/* In the new form they come when the client knows of it. */
+static void
+test_other_protocol(void **state)
+{
+	static const char news[] = "*3\r\n$7\r\nmessage\r\n" KEY_CHANNEL "$5\r\nout x\r\n";
+
+	(void)state;
+	hello();
+	send_text("SUBSCRIBE key.p.k\r\nSUBMIT p KEY k a\r\nRUN p b\r\n");
+	receive();
+	got_len = 0;
+	begin(0);
+	send_text("HELLO 2\r\n");
+	say(0, "x", 1);
+	turn();
+	expect("");
+	done(1, "b");
+	turn();
+	receive();
+	assert_memory_equal(got, "$1\r\nb\r\n*14\r\n", 12);
+	assert_string_equal(got + got_len - strlen(news), news);
+	got_len = 0;
+}
+
 /* What lies behind a reply that is owed is in the client's account. */
 static void
 test_account(void **state)
@@ -490,6 +514,7 @@ main(void)
 		TEST(test_nothing_before_the_confirmation),
 		TEST(test_past_what_is_owed),
 		TEST(test_not_into_a_reply),
+		TEST(test_other_protocol),
 		TEST(test_account),
 		TEST(test_losing),
 		TEST(test_nothing_is_left),
