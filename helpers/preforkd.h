@@ -141,8 +141,15 @@ preforkd_verb_(struct preforkd *p, const struct preforkd_job *job, const char *v
 	preforkd_put_(p, head, text, len);
 }
 
+#if defined(__GNUC__)
+#define PREFORKD_PRINTF_(format_at, first) __attribute__((__format__(__printf__, format_at, first)))
+#else
+#define PREFORKD_PRINTF_(format_at, first)
+#endif
+
 /* ERR and RETRY: a message on one line. A filter has no other word for it than
  * its end. */
+PREFORKD_PRINTF_(4, 0)
 static inline void
 preforkd_fail_(struct preforkd *p, const struct preforkd_job *job, const char *verb,
 	       const char *format, va_list ap)
@@ -160,14 +167,8 @@ preforkd_fail_(struct preforkd *p, const struct preforkd_job *job, const char *v
 	preforkd_verb_(p, job, verb, text, strlen(text));
 }
 
-#if defined(__GNUC__)
-#define PREFORKD_PRINTF_ __attribute__((__format__(__printf__, 3, 4)))
-#else
-#define PREFORKD_PRINTF_
-#endif
-
 /* The job failed. The message is cut at 1023 bytes. */
-PREFORKD_PRINTF_
+PREFORKD_PRINTF_(3, 4)
 static inline void
 preforkd_err(struct preforkd *p, const struct preforkd_job *job, const char *format, ...)
 {
@@ -179,7 +180,7 @@ preforkd_err(struct preforkd *p, const struct preforkd_job *job, const char *for
 }
 
 /* The job failed for now. */
-PREFORKD_PRINTF_
+PREFORKD_PRINTF_(3, 4)
 static inline void
 preforkd_retry(struct preforkd *p, const struct preforkd_job *job, const char *format, ...)
 {
@@ -247,7 +248,7 @@ preforkd_progress(struct preforkd *p, const struct preforkd_job *job, unsigned l
 }
 
 /* One line to the log; level: 0 to 7, as LOG_ERR and the like of <syslog.h>. */
-PREFORKD_PRINTF_
+PREFORKD_PRINTF_(3, 4)
 static inline void
 preforkd_log(struct preforkd *p, int level, const char *format, ...)
 {

@@ -362,7 +362,7 @@ int main() {
 }
 """
     )
-    warnings = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-pedantic", "-Werror"]
+    warnings = "-Wall -Wextra -Wshadow -Wconversion -Wformat=2 -pedantic -Werror".split()
     include = ["-D_GNU_SOURCE", "-I", str(lib.SRC / "helpers")]
     subprocess.run(
         [*compiler, *warnings, *include, str(source), "-o", str(tmp / "w")],
