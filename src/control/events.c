@@ -15,8 +15,9 @@ static const char lost_channel[] = "lost";
 /* ---- families ---- */
 
 static const char *const family_names[FAMILIES] = {
-	[FAMILY_JOB] = "job", [FAMILY_OUT] = "out",   [FAMILY_PROGRESS] = "progress",
-	[FAMILY_KEY] = "key", [FAMILY_POOL] = "pool", [FAMILY_WORKER] = "worker",
+	[FAMILY_JOB] = "job",	    [FAMILY_OUT] = "out", [FAMILY_PROGRESS] = "progress",
+	[FAMILY_JOBS] = "jobs",	    [FAMILY_KEY] = "key", [FAMILY_POOL] = "pool",
+	[FAMILY_WORKER] = "worker",
 };
 
 const char *

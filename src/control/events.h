@@ -23,11 +23,12 @@ enum family {
 	FAMILY_JOB,	 /* job.ID */
 	FAMILY_OUT,	 /* out.ID */
 	FAMILY_PROGRESS, /* progress.ID */
+	FAMILY_JOBS,	 /* jobs.POOL: the states of all of them */
 	FAMILY_KEY,	 /* key.POOL.KEY: the three of them */
 	FAMILY_POOL,	 /* pool.NAME */
 	FAMILY_WORKER,	 /* worker.POOL */
 };
-#define FAMILIES 6
+#define FAMILIES 7
 
 /* A channel, or a pattern, with subscribers. */
 struct topic {

@@ -8,6 +8,7 @@
 #include "control/command.h"
 #include "pool/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,21 @@ static bool
 has_key(const struct job *j)
 {
 	return j->opts && j->opts->key_len;
+}
+
+/* A job's state, on its pool's channel. */
+static void
+publish_in_pool(struct events *e, const struct job *j, const struct resp_slice *text)
+{
+	char id[24];
+	struct event ev = {.word = id, .text = *text, .job = j};
+
+	snprintf(id, sizeof(id), "%llu", (unsigned long long)j->id);
+	buf_clear(&e->name);
+	buf_puts(&e->name, "jobs.");
+	buf_puts(&e->name, job_pool(j)->conf->name);
+	ev.channel = slice_of(&e->name);
+	events_publish(e, FAMILY_JOBS, &ev);
 }
 
 /* One piece of a job's news, on its own channel and on its key's. */
@@ -63,7 +79,8 @@ publish(struct events *e, enum family f, const struct job *j, const struct resp_
 static bool
 is_wanted(const struct events *e, enum family f, const struct job *j)
 {
-	return e->wanted[f] || (e->wanted[FAMILY_KEY] && has_key(j));
+	return e->wanted[f] || (f == FAMILY_JOB && e->wanted[FAMILY_JOBS]) ||
+	       (e->wanted[FAMILY_KEY] && has_key(j));
 }
 
 /* Its state; of one that failed or was cancelled why, and in which words. */
@@ -113,6 +130,8 @@ on_job(void *ctx, const struct job *j)
 		return;
 	text = state_text(e, j);
 	publish(e, FAMILY_JOB, j, &text);
+	if (e->wanted[FAMILY_JOBS])
+		publish_in_pool(e, j, &text);
 }
 
 static void
@@ -285,7 +304,8 @@ events_pool(const struct client *c, const struct resp_slice *channel)
 {
 	struct resp_slice rest;
 
-	if (!(family_of(channel, &rest) & (1U << FAMILY_POOL | 1U << FAMILY_WORKER)))
+	if (!(family_of(channel, &rest) &
+	      (1U << FAMILY_JOBS | 1U << FAMILY_POOL | 1U << FAMILY_WORKER)))
 		return NULL;
 	return pools_find(c->server->pools, rest.data, rest.len);
 }

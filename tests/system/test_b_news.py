@@ -116,6 +116,21 @@ def test_runs_too(start, listen, proto):
 
 
 @both
+def test_all_jobs_of_a_pool(start, listen, proto):
+    d = start(pool("p"), pool("other"))
+    a = listen(d, proto).sub("jobs.p")
+    d.cmd("RUN", "other", "echo x")
+    jid = submit(d, "err broken")
+    assert [a.hear() for _ in range(3)] == [
+        ("jobs.p", jid + state) for state in (" queued", " running", " failed error broken")
+    ]
+    assert a.silent()
+    b = listen(d, proto).psub("jobs.*")
+    d.cmd("RUN", "other", "echo x")
+    assert [b.hear()[0] for _ in range(3)] == ["jobs.other"] * 3
+
+
+@both
 @pytest.mark.parametrize("level", LEVELS)
 def test_out_and_progress(start, listen, level, proto):
     """Each channel has its own, and the key's has all three in their order."""

@@ -223,7 +223,8 @@ test_families(void **state)
 		{"pool.p", "p", 1U << FAMILY_POOL},
 		{"worker.p", "p", 1U << FAMILY_WORKER},
 		{"job", NULL, 0},
-		{"jobs.1", NULL, 0},
+		{"jobs.p", "p", 1U << FAMILY_JOBS},
+		{"jobsworth.1", NULL, 0},
 		{".job", NULL, 0},
 		{"", NULL, 0},
 		{"lost", NULL, 0},
@@ -234,10 +235,11 @@ test_families(void **state)
 	} prefixes[] = {
 		{"", (1U << FAMILIES) - 1},
 		{"p", 1U << FAMILY_PROGRESS | 1U << FAMILY_POOL},
-		{"job", 1U << FAMILY_JOB},
+		{"job", 1U << FAMILY_JOB | 1U << FAMILY_JOBS},
 		{"job.", 1U << FAMILY_JOB},
 		{"job.12", 1U << FAMILY_JOB},
-		{"jobs", 0},
+		{"jobs", 1U << FAMILY_JOBS},
+		{"jobsw", 0},
 		{"x", 0},
 	};
 
