@@ -61,6 +61,7 @@ enum complete {
 	COMPLETE_POOL,
 	COMPLETE_JOB,
 	COMPLETE_VERB,
+	COMPLETE_EVENTS, /* kinds of events, and pools */
 	COMPLETE_FILE,
 	COMPLETE_COMMAND, /* a program */
 };
@@ -141,12 +142,14 @@ int verb_run(struct ctl *ctl, const struct args *args);
 int verb_submit(struct ctl *ctl, const struct args *args);
 int verb_result(struct ctl *ctl, const struct args *args);
 int verb_await(struct ctl *ctl, const struct args *args);
+int verb_follow(struct ctl *ctl, const struct args *args);
 int verb_cancel(struct ctl *ctl, const struct args *args);
 int verb_job(struct ctl *ctl, const struct args *args);
 int verb_jobs(struct ctl *ctl, const struct args *args);
 int verb_pools(struct ctl *ctl, const struct args *args);
 int verb_pool(struct ctl *ctl, const struct args *args);
 int verb_workers(struct ctl *ctl, const struct args *args);
+int verb_monitor(struct ctl *ctl, const struct args *args);
 int verb_pause(struct ctl *ctl, const struct args *args);
 int verb_resume(struct ctl *ctl, const struct args *args);
 int verb_drain(struct ctl *ctl, const struct args *args);

@@ -37,8 +37,16 @@ command_free(struct command *c)
 	*c = (struct command){0};
 }
 
-static int
-connect_once(struct ctl *ctl)
+void
+command_put(struct buf *b, const char *const *words, int n)
+{
+	buf_putf(b, "*%d\r\n", n);
+	for (int i = 0; i < n; i++)
+		buf_putf(b, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+}
+
+int
+ctl_connect(struct ctl *ctl)
 {
 	int fd = -1;
 
@@ -56,8 +64,8 @@ connect_once(struct ctl *ctl)
 	return STATUS_OK;
 }
 
-static int
-report_broken(const struct ctl *ctl)
+int
+ctl_report_broken(const struct ctl *ctl)
 {
 	const redisContext *r = ctl->redis;
 
@@ -84,7 +92,7 @@ exchange(struct ctl *ctl, const struct command *c, redisReply **ret_reply)
 
 	if (redisAppendCommandArgv(r, c->count, c->argv, c->len) != REDIS_OK ||
 	    redisGetReply(r, &reply) != REDIS_OK)
-		return report_broken(ctl);
+		return ctl_report_broken(ctl);
 	*ret_reply = reply;
 	return STATUS_OK;
 }
@@ -119,7 +127,7 @@ int
 ctl_call(struct ctl *ctl, struct command *c, redisReply **ret_reply)
 {
 	redisReply *reply = NULL;
-	int status = connect_once(ctl);
+	int status = ctl_connect(ctl);
 
 	if (!status)
 		status = exchange(ctl, c, &reply);
@@ -149,7 +157,7 @@ ctl_call_words(struct ctl *ctl, const char *const *words, int n, redisReply **re
 int
 ctl_send(struct ctl *ctl, const struct buf *b)
 {
-	int status = connect_once(ctl);
+	int status = ctl_connect(ctl);
 
 	if (status)
 		return status;
@@ -162,12 +170,23 @@ ctl_send(struct ctl *ctl, const struct buf *b)
 }
 
 int
+ctl_flush(struct ctl *ctl)
+{
+	int done = 0;
+
+	while (!done)
+		if (redisBufferWrite(ctl->redis, &done) != REDIS_OK)
+			return ctl_report_broken(ctl);
+	return STATUS_OK;
+}
+
+int
 ctl_receive(struct ctl *ctl, redisReply **ret_reply)
 {
 	void *reply = NULL;
 
 	if (redisGetReply(ctl->redis, &reply) != REDIS_OK)
-		return report_broken(ctl);
+		return ctl_report_broken(ctl);
 	*ret_reply = reply;
 	return STATUS_OK;
 }

@@ -6,6 +6,7 @@
  * "files" or "commands", where the shell knows better.
  */
 #include "ctl/args.h"
+#include "ctl/event.h"
 #include "ctl/reply.h"
 
 #include <stdio.h>
@@ -83,6 +84,11 @@ propose_kind(struct ctl *ctl, enum complete kind, const char *before, const char
 	case COMPLETE_VERB:
 		propose_verbs(begun);
 		propose("", "commands", begun);
+		break;
+	case COMPLETE_EVENTS:
+		for (int i = 0; i < EVENT_LOST; i++)
+			propose(before, event_kinds[i], begun);
+		propose_field(ctl, pools, 1, "name", before, begun);
 		break;
 	case COMPLETE_NOTHING:
 	case COMPLETE_FILE:

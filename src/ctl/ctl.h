@@ -77,6 +77,15 @@ void command_add(struct command *c, const char *word);
 void command_add_bytes(struct command *c, const char *data, size_t len);
 void command_free(struct command *c);
 
+/* A command of n words as it is sent. */
+void command_put(struct buf *b, const char *const *words, int n);
+
+/* Connect where that has not happened. An exit status. */
+int ctl_connect(struct ctl *ctl);
+
+/* Say that the connection broke, and how; an exit status. */
+int ctl_report_broken(const struct ctl *ctl);
+
 /* Send c (and free it), wait for the reply. Connects first where that has not
  * happened. 0 and *ret_reply, never an error reply, which the caller frees; or
  * an exit status, when the reason has been printed. */
@@ -88,6 +97,7 @@ int ctl_call_words(struct ctl *ctl, const char *const *words, int n, redisReply 
 /* Send what b holds, whole commands as they are sent, and take the reply to each;
  * an error reply is one too, and the caller frees it. An exit status. */
 int ctl_send(struct ctl *ctl, const struct buf *b);
+int ctl_flush(struct ctl *ctl); /* that it is sent now, whenever the replies are read */
 int ctl_receive(struct ctl *ctl, redisReply **ret_reply);
 
 /* Wait until the daemon closes the connection. */

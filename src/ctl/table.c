@@ -101,23 +101,27 @@ table_text_width(const char *text)
 	return width;
 }
 
-void
-table_print_line(FILE *out, size_t width, const char *text)
+size_t
+table_text_fit(const char *text, size_t width)
 {
 	size_t used = 0, bytes, len = strlen(text);
 	const char *p = text;
 
-	if (width == 0 || table_text_width(text) <= width) {
-		fprintf(out, "%s\n", text);
-		return;
-	}
 	for (; len; p += bytes, len -= bytes) {
-		size_t w = char_width(p, len, &bytes);
-		if (used + w + 1 > width) /* one column is for the mark */
+		used += char_width(p, len, &bytes);
+		if (used > width)
 			break;
-		used += w;
 	}
-	fprintf(out, "%.*s…\n", (int)(p - text), text);
+	return (size_t)(p - text);
+}
+
+void
+table_print_line(FILE *out, size_t width, const char *text)
+{
+	if (width == 0 || table_text_width(text) <= width)
+		fprintf(out, "%s\n", text);
+	else /* one column is for the mark */
+		fprintf(out, "%.*s…\n", (int)table_text_fit(text, width - 1), text);
 }
 
 static void

@@ -42,5 +42,8 @@ void table_continue(struct table *t);
 /* One line of text and its LF, cut likewise. */
 void table_print_line(FILE *out, size_t width, const char *text);
 
+/* Bytes of text that take at most so many columns. */
+size_t table_text_fit(const char *text, size_t width);
+
 /* Columns that valid UTF-8 text takes on a terminal. */
 size_t table_text_width(const char *text);

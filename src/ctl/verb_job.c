@@ -5,6 +5,7 @@
 #include "ctl/lines.h"
 #include "ctl/listing.h"
 #include "ctl/reply.h"
+#include "ctl/result.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -80,8 +81,8 @@ send_job(struct ctl *ctl, const struct args *args, const char *word, redisReply 
 	return status;
 }
 
-static int
-print_result(const struct ctl *ctl, const redisReply *r)
+int
+result_print(const struct ctl *ctl, const redisReply *r)
 {
 	struct buf b = {0};
 
@@ -108,7 +109,7 @@ verb_run(struct ctl *ctl, const struct args *args)
 	int status = send_job(ctl, args, "RUN", &r);
 
 	if (!status)
-		status = print_result(ctl, r);
+		status = result_print(ctl, r);
 	freeReplyObject(r);
 	return status;
 }
@@ -164,7 +165,7 @@ verb_result(struct ctl *ctl, const struct args *args)
 			id, id);
 		status = STATUS_LATER;
 	} else if (!status) {
-		status = print_result(ctl, r);
+		status = result_print(ctl, r);
 	}
 	freeReplyObject(r);
 	return status;
