@@ -180,6 +180,13 @@ get_wanted(const struct pool *p, mono_t now, unsigned i)
 	return p->wanted;
 }
 
+static int64_t
+get_restarting(const struct pool *p, mono_t now, unsigned i)
+{
+	(void)now, (void)i;
+	return pool_restarting(p);
+}
+
 static const char *
 pool_state_value(unsigned i)
 {
@@ -254,6 +261,8 @@ static const struct metric metrics[] = {
 	 .label = "state", .label_value = worker_state_value},
 	{"preforkd_workers_wanted", GAUGE, NULL, "Workers that the pool is to have.",
 	 .of_pool = get_wanted},
+	{"preforkd_workers_restarting", GAUGE, NULL, "Workers that a restart has still to replace.",
+	 .of_pool = get_restarting},
 	{"preforkd_workers_spawned", COUNTER, NULL, "Processes that were started.",
 	 .pool_field = FIELD(struct pool, stats.spawned)},
 	{"preforkd_workers_exited", COUNTER, NULL, "Processes that ended.",

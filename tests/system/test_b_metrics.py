@@ -96,6 +96,7 @@ def test_counters_are_those_of_pool(start):
         "preforkd_workers_exited_total": "exited",
         "preforkd_workers_broken_total": "broken",
         "preforkd_workers_wanted": "workers",
+        "preforkd_workers_restarting": "restarting",
     }.items():
         assert m.value(name, pool="p") == p[field], name
     assert (p["rejected"], p["queued"], p["running"]) == (1, 1, 1)
@@ -160,6 +161,23 @@ def test_of_the_daemon(start):
     assert abs(m.value("process_resident_memory_bytes") - resident) < resident / 2
     assert m.value("process_open_fds") == fd_count(d.pid)
     assert m.value("process_max_fds") >= m.value("process_open_fds")
+
+
+def test_restarting(start):
+    d = start(pool("p", workers=3))
+    c = d.client()
+    gate = d.gate()
+    held = c.cmd("SUBMIT", "p", "gate %s" % gate.path)
+    gate.arrived()
+    c.cmd("RESTART", "p")
+    d.wait_pool("p", "all but the busy one are new", lambda p: p["restarting"] == 1)
+    assert metrics(c).value("preforkd_workers_restarting", pool="p") == 1
+    gate.release()
+    c.cmd("RESULT", held, "WAIT", "1m")
+    d.wait_pool("p", "all are new", lambda p: p["restarting"] == 0)
+    m = metrics(c)
+    assert m.value("preforkd_workers_restarting", pool="p") == 0
+    assert m.value("preforkd_workers_spawned_total", pool="p") == 6
 
 
 def test_degraded(start):
