@@ -14,6 +14,7 @@
 #define RECV_CHUNK (32U << 10)
 #define FLUSH_BYTES (32U << 10) /* so much output is written at once */
 #define FLUSH_US 2000		/* less of it after so long */
+#define GATHER_US 500
 #define HINT_US (10 * USEC_PER_SEC)
 #define LAST_MS 100 /* for the last results, when a signal has come */
 
@@ -271,12 +272,25 @@ write_rest(struct map *m)
 	write_log(m);
 }
 
+/* Where replies come by the thousand it is cheaper for all to take many at once; as
+ * long as most of the window is still out no worker waits for it. */
+static void
+let_them_gather(const struct map *m)
+{
+	static const struct timespec pause = {0, GATHER_US * 1000};
+	size_t lines = m->n_entries - m->n_unused;
+
+	if (m->window > m->window_min && lines > m->window / 2 && m->busy == 0)
+		nanosleep(&pause, NULL);
+}
+
 int
 map_loop(struct map *m)
 {
 	struct pollfd fds[AT_MAX];
 
 	while (m->status < 0 && !m->hung_up && !map_finished(m)) {
+		let_them_gather(m);
 		wait_for_events(m, fds);
 		handle_events(m, fds);
 	}
