@@ -164,6 +164,60 @@ def test_retries_are_not_for_bad_payloads(d):
     assert b"BADPAYLOAD" in r.stderr and b"attempts" not in r.stderr
 
 
+# ---- a command for each line ----------------------------------------------------------------
+
+
+def each(*args, stdin=b"", status=0):
+    r = map_own("-j2", "--each", *args, stdin=stdin, status=status)
+    return r.stdout if status == 0 else r
+
+
+def test_each():
+    data = b"a b\n$x;\"'\n\n"
+    assert each("--", "echo", "<{}>", stdin=data) == b"<a b>\n<$x;\"'>\n<>\n"
+    many = b"".join(b"%d\n" % i for i in range(200))
+    assert each("--", "echo", "{}", stdin=many) == many
+
+
+def test_each_line_on_standard_input():
+    assert each("--", "tr", "a-z", "A-Z", stdin=b"a\nb\n") == b"A\nB\n"
+
+
+def test_each_writes_output_as_it_is(tmp):
+    """Nothing where there is none; any bytes; an end of line only where there is none."""
+    assert each("--", "true", stdin=b"a\nb\n") == b""
+    assert each("--", "printf", "a\\nb\\n\\n", stdin=b"x") == b"a\nb\n\n"
+    assert each("--", "printf", "a\\nb", stdin=b"x") == b"a\nb\n"
+    (tmp / "bytes").write_bytes(bytes(range(256)))
+    assert each("--", "cat", "{}", stdin=b"%s/bytes" % str(tmp).encode()) == (
+        bytes(range(256)) + b"\n"
+    )
+
+
+def test_each_with_null_and_tag(tmp):
+    data = b"a\nb\0c"
+    assert each("-0", "--", "printf", "<%s>", "{}", stdin=data) == b"<a\nb>\n<c>\n"
+    assert each("--tag", "--", "printf", "1\\n2", stdin=b"a\n") == b"a\t1\na\t2\n"
+
+
+def test_each_that_fails():
+    script = 'echo out; [ "$0" != b ] || exit 3'
+    r = each("--", "sh", "-c", script, "{}", stdin=b"a\nb\nc\n", status=1)
+    assert r.stdout == b"out\nout\n"
+    assert b"line 2: FAILED exit status 3" in r.stderr
+
+
+def test_each_tries_again(tmp):
+    mark = tmp / "mark"
+    script = "[ -e %s ] && echo fine || { touch %s; exit 75; }" % (mark, mark)
+    assert each("--retries", "1", "--", "sh", "-c", script, stdin=b"a\n") == b"fine\n"
+
+
+def test_each_without_the_program():
+    r = each("--", "no-such-program", stdin=b"a\n", status=1)
+    assert b"no-such-program" in r.stderr
+
+
 # ---- halting ----------------------------------------------------------------------------
 
 
