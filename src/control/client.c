@@ -208,6 +208,16 @@ client_is_flushed(const struct client *c)
 }
 
 bool
+client_is_answered(const struct client *c)
+{
+	const struct stream *s = &c->stream;
+	bool news_alone = s->sent >= c->news.from && s->sent + buf_len(&s->out) == c->news.to;
+
+	return client_is_flushed(c) ||
+	       (list_empty(&c->replies) && list_empty(&c->muted) && news_alone);
+}
+
+bool
 client_turn(struct client *c)
 {
 	bool all = client_collect(c);

@@ -40,6 +40,7 @@ struct client_news {
 	bool losing;	      /* it does not take what it has, and gets no more */
 	bool wants_lost;      /* to be told how many it missed */
 	uint64_t lost;	      /* messages that it missed, since it was told */
+	uint64_t from, to;    /* bytes of the output, counted as stream.sent, that are news alone */
 };
 
 struct client {
@@ -81,6 +82,8 @@ void client_free(struct client *c); /* jobs that belong to it: on_disconnect */
 bool client_turn(struct client *c);
 
 bool client_is_flushed(const struct client *c);
+/* The same, but for news behind the last reply. */
+bool client_is_answered(const struct client *c);
 
 /* ---- reply.c: the slots ---- */
 

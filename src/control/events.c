@@ -315,17 +315,28 @@ put_text(struct buf *b, const char *word, const struct resp_slice *text)
 	buf_put(b, "\r\n", 2);
 }
 
+static uint64_t
+output_end(const struct client *c)
+{
+	return c->stream.sent + buf_len(&c->stream.out);
+}
+
 static void
 put_event(struct client *c, const struct topic *pattern, const struct event *ev)
 {
 	struct buf *b = client_news(c);
+	bool straight = b == &c->stream.out;
 
+	if (straight && output_end(c) != c->news.to)
+		c->news.from = output_end(c); /* there was something else since */
 	resp_put_push(b, c->proto, pattern ? 4 : 3);
 	resp_put_str(b, pattern ? "pmessage" : "message");
 	if (pattern)
 		resp_put_bulk(b, pattern->name, pattern->len);
 	resp_put_bulk(b, ev->channel.data, ev->channel.len);
 	put_text(b, ev->word, &ev->text);
+	if (straight)
+		c->news.to = output_end(c);
 	client_note(c);
 }
 

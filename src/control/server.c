@@ -192,7 +192,7 @@ bool
 server_flushed(const struct server *s)
 {
 	list_foreach(it, next, &s->clients)
-		if (!client_is_flushed(container_of(it, struct client, all)))
+		if (!client_is_answered(container_of(it, struct client, all)))
 			return false;
 	return true;
 }

@@ -421,7 +421,13 @@ test_losing(void **state)
 	assert_int_equal(client->news.lost, 1);
 	assert_true(client->news.losing);
 	assert_in_range(buf_len(&client->stream.out), MEMORY / 4, MEMORY / 4 + 8000);
+	/* It does not hold up the daemon's end, unless it is owed a reply. */
+	assert_false(client_is_flushed(client));
+	assert_true(server_flushed(server));
+	send_text("PING\r\n");
+	assert_false(server_flushed(server));
 	say(0, "x", 1);
+	assert_false(server_flushed(server));
 	lost = client->news.lost;
 	assert_int_equal(lost, 2);
 	/* It takes all: the number comes by itself, and then what comes next. */
@@ -432,6 +438,7 @@ test_losing(void **state)
 	}
 	assert_int_equal(client->news.lost, 0);
 	assert_false(client->news.losing);
+	assert_true(server_flushed(server));
 	for (int i = 0; i < 10; i++) {
 		turn();
 		receive();
