@@ -75,7 +75,8 @@ def test_unknown_subcommands(d):
         family, sub = words.split()[:2]
         assert error.text.startswith("ERR unknown subcommand '%s': %s has " % (sub, family))
     assert c.cmd("CLIENT").text.startswith("ERR CLIENT needs a subcommand: GETNAME, ID, INFO")
-    assert c.cmd("CLIENT", "ID", "1").text == "ERR wrong number of arguments for 'CLIENT ID': CLIENT ID"
+    wrong = "ERR wrong number of arguments for 'CLIENT ID': CLIENT ID"
+    assert c.cmd("CLIENT", "ID", "1").text == wrong
     assert "CLIENT SETNAME name" in c.cmd("CLIENT", "SETNAME").text
 
 
@@ -299,6 +300,19 @@ def test_reply_off_and_reset(d):
     c.send("RUN", "p", "echo x")
     assert c.cmd("RESET") == "RESET" and c.cmd("PING") == "PONG"
     c.send("CLIENT", "REPLY", "SKIP")
+    assert c.cmd("RESET") == "RESET" and c.cmd("PING") == "PONG"
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_reply_off_leaves_messages(d, proto):
+    """What nobody asked for is no reply; that it was subscribed is one."""
+    c = d.client(proto=proto)
+    c.send("CLIENT", "REPLY", "OFF")
+    c.send("PSUBSCRIBE", "job.*")
+    lib.poll(lambda: "psub=1" in text(d.cmd("CLIENT", "LIST")), "subscribed")
+    jid = text(d.cmd("SUBMIT", "p", "echo x"))
+    for state in ("queued", "running", "done"):
+        assert text(c.read()) == ["pmessage", "job.*", "job." + jid, state]
     assert c.cmd("RESET") == "RESET" and c.cmd("PING") == "PONG"
 
 

@@ -155,7 +155,7 @@ def test_what_makes_none_of_it(full, bad, code):
     d = full
     there = d.cmd("SUBMIT", "p", "KEY", "here", "echo here")
     done = transaction(d.client(), ["SUBMIT", "p", "echo x"], bad, ["SUBMIT", "p", "echo y"])
-    assert done.text.startswith("EXECABORT Transaction discarded because of command 2 of 3: " + code)
+    assert done.code == "EXECABORT" and " because of command 2 of 3: %s " % code in done.text
     assert [text(mapping(j)["id"]) for j in d.cmd("JOBS")] == [text(d.first), text(there)]
 
 
