@@ -9,8 +9,8 @@
 #include "pool/pump.h"
 
 /* A worker that says nothing by itself (no READY, and no job to answer) is taken for
- * good when it is still there after so long, or after the shortest back-off. */
-#define PROBATION_US USEC_PER_SEC
+ * good when it is still there after the shortest back-off, or after so long. */
+#define PROBATION_MAX_US (10 * USEC_PER_SEC)
 
 static mono_t
 proven_at(const struct worker *w)
@@ -19,7 +19,7 @@ proven_at(const struct worker *w)
 
 	if (w->ready || w->answers)
 		return w->spawned;
-	return mono_add(w->spawned, backoff < PROBATION_US ? backoff : PROBATION_US);
+	return mono_add(w->spawned, backoff < PROBATION_MAX_US ? backoff : PROBATION_MAX_US);
 }
 
 /* Is it one that is to be replaced, and not in hand yet? What has died meanwhile comes
