@@ -3,21 +3,10 @@
 import pytest
 
 import lib
+from control import hold
 from lib import Error, pool
 
 needs_root = pytest.mark.skipif(not lib.ROOT, reason="needs root: acts as other users")
-
-
-def busy(d, n=1, name="p"):
-    """All n workers have a job that is held up: [(client, gate)]."""
-    held = []
-    for _ in range(n):
-        gate = d.gate("gate%d" % len(d.gates))
-        c = d.client()
-        c.send("RUN", name, "gate " + gate.path)
-        gate.arrived()
-        held.append((c, gate))
-    return held
 
 
 # ---- CLEAR -----------------------------------------------------------------------------
@@ -26,7 +15,7 @@ def busy(d, n=1, name="p"):
 def test_clear(start):
     """Queued jobs of all kinds are cancelled; those that run, and other pools', are not."""
     d = start(pool("p"), pool("other"))
-    ((c, gate), (c2, gate2)) = busy(d) + busy(d, name="other")
+    ((c, gate), (c2, gate2)) = hold(d, 1) + hold(d, 1, "other")
     waits = d.client()
     waits.send("RUN", "p", "echo run")
     keyed = d.client()
@@ -102,7 +91,7 @@ def test_clear_of_a_pool_that_is_down(make):
 
 def test_clear_lets_a_drain_end(start):
     d = start(pool("p"), drain="1m")
-    ((c, gate),) = busy(d)
+    ((c, gate),) = hold(d, 1)
     jid = d.cmd("SUBMIT", "p", "hang")
     assert d.cmd("DRAIN") == "OK"
     assert d.job(jid)["state"] == "queued"
@@ -119,7 +108,7 @@ def test_clear_of_many(start):
     d = start(
         pool("p", queue={"limit": n}, job={"keep_memory": "1M"}), control={"client_memory": "64M"}
     )
-    ((c, gate),) = busy(d)
+    ((c, gate),) = hold(d, 1)
     s = d.client()
     for _ in range(n // 5000):
         s.pipeline([("SUBMIT", "p", "echo x")] * 5000)
@@ -162,7 +151,7 @@ def test_forget(start):
 def test_forget_counts_those_that_were_over(start):
     d = start(pool("p"))
     (done,) = finished(d, "echo x")
-    ((c, gate),) = busy(d)
+    ((c, gate),) = hold(d, 1)
     (running,) = [lib.mapping(j)["id"] for j in d.cmd("JOBS", "STATE", "running")]
     queued = d.cmd("SUBMIT", "p", "echo queued")
     assert d.cmd("FORGET", running) == 0
@@ -230,7 +219,7 @@ def test_a_withdrawn_submit_leaves_nothing(start):
     """A MULTI of which one SUBMIT is refused: those before it are as if never sent, but for
     one that a KEY led to, which was there before."""
     d = start(pool("p", queue={"limit": 2}))
-    ((c, gate),) = busy(d)
+    ((c, gate),) = hold(d, 1)
     kept = d.cmd("SUBMIT", "p", "KEY", "old", "echo old")
     m = d.client()
     submits = [
