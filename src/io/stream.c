@@ -65,6 +65,7 @@ stream_read(struct stream *s)
 		if (n == 0)
 			s->eof = true;
 		buf_commit(&s->in, (size_t)n);
+		s->received += (uint64_t)n;
 		budget -= (size_t)n;
 		if ((size_t)n < room)
 			return; /* there is no more; EOF will be reported */
@@ -82,6 +83,12 @@ stream_resume(struct stream *s)
 		s->ops->on_output(s);
 }
 
+static bool
+may_read(struct stream *s)
+{
+	return !s->ops->may_read || s->ops->may_read(s);
+}
+
 static void
 on_readable(struct watch *w, uint32_t events)
 {
@@ -91,7 +98,7 @@ on_readable(struct watch *w, uint32_t events)
 
 	/* On a hang-up what was sent before it is still there to be read, and only
 	 * when it has been is the peer gone for its owner. */
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !s->held)
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !s->held && may_read(s))
 		stream_read(s);
 	if (events & EPOLLHUP && (s->eof || s->held))
 		s->hup = true;
@@ -220,6 +227,16 @@ stream_unread(const struct stream *s)
 	int n = 0;
 
 	if (s->rfd < 0 || ioctl(s->rfd, FIONREAD, &n) < 0)
+		return 0;
+	return (size_t)n;
+}
+
+size_t
+stream_untaken(const struct stream *s)
+{
+	int n = 0;
+
+	if (s->wfd < 0 || ioctl(s->wfd, TIOCOUTQ, &n) < 0)
 		return 0;
 	return (size_t)n;
 }

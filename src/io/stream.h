@@ -16,6 +16,8 @@
 struct stream;
 
 struct stream_ops {
+	/* May it be read now? If not for long, it is to be held. NULL: yes. */
+	bool (*may_read)(struct stream *s);
 	void (*on_input)(struct stream *s);  /* there is more in s->in */
 	void (*on_end)(struct stream *s);    /* eof, hup or error has been set */
 	void (*on_output)(struct stream *s); /* the loop has written from s->out; may be NULL */
@@ -27,14 +29,15 @@ struct stream {
 	int rfd, wfd;		     /* the same one for a socket; -1: closed */
 	struct watch rwatch, wwatch; /* wwatch only where wfd is another */
 	struct buf in, out;
-	uint64_t sent;	 /* bytes written, ever */
-	size_t turn_max; /* bytes read a turn */
-	int error;	 /* 0 or a positive errno: the channel is broken */
-	bool eof;	 /* the peer will send no more */
-	bool hup;	 /* the peer is gone, both ways */
-	bool reset;	 /* the peer went without having read all that we sent */
-	bool held;	 /* not reading, by stream_hold() */
-	bool blocked;	 /* the last write did not take all */
+	uint64_t sent;	   /* bytes written, ever */
+	uint64_t received; /* bytes read, ever */
+	size_t turn_max;   /* bytes read a turn */
+	int error;	   /* 0 or a positive errno: the channel is broken */
+	bool eof;	   /* the peer will send no more */
+	bool hup;	   /* the peer is gone, both ways */
+	bool reset;	   /* the peer went without having read all that we sent */
+	bool held;	   /* not reading, by stream_hold() */
+	bool blocked;	   /* the last write did not take all */
 };
 
 /* Both descriptors are nonblocking (rfd may equal wfd) and are consumed, on
@@ -58,6 +61,10 @@ void stream_hold(struct stream *s, bool hold);
 
 /* Tell the peer that no more will come. */
 void stream_shutdown(struct stream *s);
+
+/* Memory that what was sent and is not taken yet has, in the kernel: it falls by what
+ * was one write, or some ten KB of it, at a time. */
+size_t stream_untaken(const struct stream *s);
 
 /* Bytes that lie unread on our side of the channel (not in s->in). */
 size_t stream_unread(const struct stream *s);
