@@ -4,14 +4,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "control/events.h"
 #include "control/multi.h"
+#include "control/user.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#define READ_A_TURN (256 * 1024)
 
 static const struct resp_limits limits = {
 	.max_args = 16384,
@@ -29,11 +29,118 @@ client_note(struct client *c)
 
 /* ---- budget ---- */
 
-static bool
+bool
 client_over_budget(struct client *c)
 {
 	return c->reply_count >= CLIENT_SLOTS_MAX ||
 	       client_reply_bytes(c) + multi_bytes(c) > c->server->conf->control.client_memory;
+}
+
+size_t
+client_bytes(struct client *c)
+{
+	return buf_len(&c->stream.in) + client_reply_bytes(c) + multi_bytes(c);
+}
+
+static bool
+client_may_go_on(struct client *c)
+{
+	return !c->closing && !c->gone && !client_over_budget(c) && user_admits(c);
+}
+
+/* ---- patience ---- */
+
+static mono_t
+later(mono_t a, mono_t b)
+{
+	return mono_before(a, b) ? b : a;
+}
+
+/* Since when has it held up its budget, or that of its user, and done nothing about it:
+ * taken no reply, or not gone on with a command that others wait for? */
+static mono_t
+client_idle_since(const struct client *c)
+{
+	if (c->stream.blocked && !mono_is_never(c->over_since))
+		return later(c->over_since, c->moved_at);
+	if (c->stream.blocked && user_is_full(c))
+		return later(c->user->full_since, c->moved_at);
+	return user_waits_for(c) ? c->moved_at : MONO_NEVER;
+}
+
+static void
+client_lose_patience(struct client *c)
+{
+	char text[FORMAT_MAX];
+
+	log_msg(LOG_WARNING,
+		"client %llu (uid %u, pid %d) is closed: over its budget, with %zu bytes, it has %s "
+		"for %s (control.client_timeout)",
+		(unsigned long long)c->id, c->uid, (int)c->pid, c->counted,
+		c->stream.blocked ? "taken nothing of its replies" : "sent no more of its command",
+		format_duration(text, c->server->conf->control.client_timeout_us));
+	c->gone = true;
+	client_note(c);
+}
+
+static void
+client_set_patience(struct client *c, mono_t due)
+{
+	c->untaken = stream_untaken(&c->stream);
+	timer_set(loop_timers(c->server->loop), &c->patience, due);
+}
+
+/* The clock is started for a client that does not take all, or is waited for, and looked
+ * at when it has run down: that costs the others, and those that are only slow, nothing. */
+static void
+client_start_patience(struct client *c)
+{
+	if (!c->only && !timer_is_set(&c->patience) && (c->stream.blocked || c->user->runner == c))
+		client_set_patience(c, mono_add(loop_now(c->server->loop),
+						c->server->conf->control.client_timeout_us));
+}
+
+/* Any byte that it takes, or sends, is a sign of life. */
+static void
+client_note_life(struct client *c)
+{
+	uint64_t moved = c->stream.sent + c->stream.received;
+
+	if (moved != c->moved)
+		c->moved_at = loop_now(c->server->loop);
+	c->moved = moved;
+}
+
+static void
+on_patience_over(struct timer *t, mono_t now)
+{
+	struct client *c = container_of(t, struct client, patience);
+	mono_t since, due;
+
+	/* There may be news of this very turn. And it may have taken something, but not
+	 * enough for the kernel to want more of us. */
+	client_note_life(c);
+	if (stream_untaken(&c->stream) != c->untaken)
+		c->moved_at = now;
+	since = client_idle_since(c);
+	due = mono_add(since, c->server->conf->control.client_timeout_us);
+	if (mono_is_never(since))
+		client_start_patience(c);
+	else if (mono_before(now, due))
+		client_set_patience(c, due);
+	else
+		client_lose_patience(c);
+}
+
+static void
+client_watch(struct client *c)
+{
+	client_note_life(c);
+	if (!client_over_budget(c))
+		c->over_since = MONO_NEVER;
+	else if (mono_is_never(c->over_since))
+		c->over_since = loop_now(c->server->loop);
+	client_start_patience(c);
 }
 
 /* ---- input ---- */
@@ -105,17 +212,47 @@ client_step(struct client *c)
 	return false;
 }
 
+/* Carry out what there is, but not so much that others have to wait. */
 static void
 client_read(struct client *c)
 {
-	while (!c->closing && !c->gone && buf_len(&c->stream.in) && !client_over_budget(c))
+	unsigned left = c->server->share;
+	bool stopped = false;
+
+	c->more = false;
+	while (!c->closing && !c->gone && buf_len(&c->stream.in)) {
+		c->more = true;
+		stopped = !client_may_go_on(c);
+		if (stopped || !left--)
+			break;
+		c->more = false;
 		if (!client_step(c))
 			break;
-	if (!c->closing && !client_over_budget(c) &&
+	}
+	if (!c->closing && !c->more &&
 	    buf_len(&c->stream.in) > c->server->conf->control.client_memory)
 		client_end(c, "Protocol error: a command larger than control.client_memory");
-	stream_hold(&c->stream, c->closing || client_over_budget(c));
+	stream_hold(&c->stream, c->closing || stopped || client_over_budget(c));
+	user_count(c);
 	client_note(c);
+	if (c->more && !stopped) {
+		c->server->cut_short++;
+		loop_again(c->server->loop);
+	}
+}
+
+/* What lies here already comes first. */
+static bool
+may_read(struct stream *s)
+{
+	struct client *c = container_of(s, struct client, stream);
+	bool may = !c->more && client_may_go_on(c);
+
+	if (!may && !c->more)
+		stream_hold(s, true);
+	s->turn_max = user_is_full(c) && c->user->runner != c ? USER_NEXT_TO_NOTHING :
+								CLIENT_READ_A_TURN;
+	return may;
 }
 
 static void
@@ -143,6 +280,7 @@ on_output(struct stream *s)
 }
 
 static const struct stream_ops client_ops = {
+	.may_read = may_read,
 	.on_input = on_input,
 	.on_end = on_end,
 	.on_output = on_output,
@@ -162,7 +300,8 @@ client_new(struct server *s, int take_fd)
 		free(c);
 		return NULL;
 	}
-	if (stream_open(&c->stream, s->loop, take_fd, take_fd, READ_A_TURN, &client_ops) < 0) {
+	if (stream_open(&c->stream, s->loop, take_fd, take_fd, CLIENT_READ_A_TURN, &client_ops) <
+	    0) {
 		free(c);
 		return NULL;
 	}
@@ -173,7 +312,11 @@ client_new(struct server *s, int take_fd)
 	c->gid = peer.gid;
 	c->pid = peer.pid;
 	c->since = loop_now(s->loop);
+	c->over_since = MONO_NEVER;
+	c->moved_at = c->since;
+	c->patience.on_due = on_patience_over;
 	access_open(c, c->stream.rfd);
+	user_join(c);
 	resp_parser_init(&c->parser, &limits);
 	list_init(&c->replies);
 	list_init(&c->muted);
@@ -194,6 +337,8 @@ client_free(struct client *c)
 	stream_close(&c->stream);
 	resp_parser_free(&c->parser);
 	access_close(c);
+	timer_clear(loop_timers(c->server->loop), &c->patience);
+	user_leave(c);
 	list_remove(&c->all);
 	list_remove(&c->dirty);
 	c->server->client_count--;
@@ -234,14 +379,15 @@ client_turn(struct client *c)
 		client_note(c);
 		loop_again(c->server->loop);
 	}
-	if (!c->gone && c->stream.held && !c->closing && !client_over_budget(c)) {
+	if ((c->more || c->stream.held) && client_may_go_on(c)) {
 		/* What it had sent before it was held lies here already. */
-		stream_hold(&c->stream, false);
 		client_read(c);
 		loop_again(c->server->loop);
 	}
 	client_hold_jobs(c);
-	if ((c->closing || c->stream.eof) && client_is_flushed(c))
-		c->gone = true;
+	user_count(c);
+	client_watch(c);
+	if (c->closing || (c->stream.eof && !c->more))
+		c->gone |= client_is_flushed(c);
 	return !c->gone;
 }

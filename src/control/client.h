@@ -18,7 +18,10 @@
 #define CLIENT_NAME_MAX 64
 #define CLIENT_SLOTS_MAX 16384 /* replies owed to one connection */
 
+#define CLIENT_READ_A_TURN (64 * 1024)
+
 struct multi;
+struct user;
 
 /* What a client may do, as bits of enum conf_right; access.c's. */
 struct rights {
@@ -67,8 +70,20 @@ struct client {
 	struct rights rights;
 	mono_t since;
 	uint64_t commands;
+	struct user *user;
+	struct list held; /* in user->ready or user->waiting, while the user's budget is full */
+	bool ready;	  /* and in which of them */
+	size_t counted;	  /* bytes that are in user->bytes */
+	uint64_t run_commands; /* commands and bytes there had been when it became user->runner */
+	uint64_t run_received;
+	struct timer patience; /* when it is looked at whether it holds up its budget */
+	uint64_t moved;	       /* bytes sent and received, ever, when it was noted last, */
+	mono_t moved_at;       /* and when that changed */
+	size_t untaken;	       /* in the kernel, when the clock was started */
+	mono_t over_since;     /* it is over its own budget since then; MONO_NEVER: it is not */
 	char name[CLIENT_NAME_MAX + 1];
 	char lib_name[CLIENT_NAME_MAX + 1], lib_ver[CLIENT_NAME_MAX + 1];
+	bool more;    /* there may be whole commands in what it has sent */
 	bool closing; /* no more is read; closed when all replies are out */
 	bool gone;    /* closed at the turn's end */
 	bool only;    /* the one client of a private daemon */
@@ -80,6 +95,11 @@ void client_free(struct client *c); /* jobs that belong to it: on_disconnect */
 
 /* At the turn's end: send, and read on if it was held. False: free it. */
 bool client_turn(struct client *c);
+
+/* Is it over its own budget? */
+bool client_over_budget(struct client *c);
+/* Unread input, untaken replies, and what a MULTI keeps. */
+size_t client_bytes(struct client *c);
 
 bool client_is_flushed(const struct client *c);
 /* The same, but for news behind the last reply. */

@@ -144,8 +144,10 @@ config_maxclients(const struct request *r, char *dst, size_t cap)
 static void
 config_timeout(const struct request *r, char *dst, size_t cap)
 {
-	(void)r;
-	snprintf(dst, cap, "0");
+	int64_t us = r->server->conf->control.client_timeout_us;
+	int64_t s = us == USEC_INFINITY ? 0 : us / USEC_PER_SEC + (us % USEC_PER_SEC > 0);
+
+	snprintf(dst, cap, "%lld", (long long)s); /* 0: never */
 }
 
 static void

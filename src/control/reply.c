@@ -3,6 +3,7 @@
 #include "control/reply.h"
 
 #include "base/mem.h"
+#include "control/user.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -324,7 +325,12 @@ client_hold_jobs(struct client *c)
 	struct reply *r = first_reply(c);
 	bool was_full = c->taker.full;
 
-	c->taker.full = client_is_full(c);
+	/* Where it is the user's budget, the results of all its connections would. */
+	if (r && user_is_full(c)) {
+		budget = 0;
+		user_wait(c);
+	}
+	c->taker.full = client_is_full(c) || user_is_full(c);
 	c->taker.next = r && r->job && buf_len(&c->stream.out) <= budget ? &r->waiter : NULL;
 	if (was_full && !c->taker.full)
 		pools_unpark(c->server->pools);

@@ -17,6 +17,10 @@
 #define FDS_OWN 32     /* the loop, the socket, the log, a spawn under way */
 #define FDS_A_WORKER 5 /* its channel (two, where it is pipes), stderr, pidfd, loader */
 
+#define COMMANDS_A_TURN 1024 /* of all clients together, but from each at least */
+#define SHARE_MIN 16
+#define SHARE_MAX 256
+
 static const char too_many[] = "-ERR max number of clients reached (control.max_clients)\r\n";
 
 /* Is our own user the one whose daemon this is? In a system service it is not:
@@ -97,6 +101,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->max_clients = conf->control.max_clients;
 	server_share(s);
 	s->own_uid_is_admin = is_a_users_own(conf);
+	s->share = SHARE_MAX;
 	list_init(&s->clients);
 	list_init(&s->dirty);
 	s->events = events_new(s);
@@ -112,6 +117,7 @@ server_free(struct server *s)
 		client_free(container_of(it, struct client, all));
 	server_unlisten(s);
 	events_free(s->events);
+	map_free(&s->users);
 	free(s);
 }
 
@@ -166,6 +172,16 @@ server_adopt(struct server *s, int take_fd)
 	return 0;
 }
 
+/* Commands a turn: the more clients have many, the fewer each, so that others do not wait
+ * for long; for one alone turns cost the less, the more it has in each. See bench/NOTES.md. */
+static unsigned
+fair_share(unsigned clients)
+{
+	unsigned share = COMMANDS_A_TURN / (clients + 1);
+
+	return share > SHARE_MAX ? SHARE_MAX : share < SHARE_MIN ? SHARE_MIN : share;
+}
+
 void
 server_turn(struct server *s)
 {
@@ -182,6 +198,8 @@ server_turn(struct server *s)
 			s->ops->orphaned(s->ctx);
 		client_free(c);
 	}
+	s->share = fair_share(s->cut_short);
+	s->cut_short = 0;
 	/* What clients asked for just now, or left behind by going, is the pump's, and that
 	 * has had this turn's already; news of it are for clients that had theirs. */
 	if (!list_empty(&s->pools->woken) || !list_empty(&s->dirty))

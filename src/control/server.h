@@ -43,6 +43,9 @@ struct server {
 	uint64_t max_clients; /* control.max_clients, or what the limit of open files has room for */
 	uint64_t client_count, next_client_id;
 	uint64_t connections, commands; /* ever */
+	struct map users;		/* struct user, by uid */
+	unsigned share;	    /* commands that a client may have carried out in this turn */
+	unsigned cut_short; /* clients that had more */
 	mono_t started;
 	int64_t started_unix_us;
 	struct audit audit;

@@ -97,6 +97,8 @@ struct conf {
 		gid_t gid;   /* (gid_t)-1 where group is "" */
 		uint64_t max_clients;
 		uint64_t client_memory; /* unread input and unsent replies of one connection */
+		uint64_t user_memory;	/* of all connections of one user */
+		int64_t client_timeout_us;
 	} control;
 	struct conf_access *access;
 	size_t n_access;

@@ -251,11 +251,14 @@ size_allowed(const struct schema_key *key, struct buf *out)
 	char min[FORMAT_MAX], max[FORMAT_MAX];
 
 	buf_puts(out, "a size (\"1000\", \"64K\", \"1M\", \"2G\")");
-	if (key->max == UINT64_MAX)
-		buf_puts(out, " or \"infinity\"");
-	else
+	if (key->max != UINT64_MAX)
 		buf_putf(out, " from %s to %s", format_size(min, (uint64_t)key->min),
 			 format_size(max, key->max));
+	else if (key->min > 0)
+		buf_putf(out, " of at least %s or \"infinity\"",
+			 format_size(min, (uint64_t)key->min));
+	else
+		buf_puts(out, " or \"infinity\"");
 }
 
 static void
