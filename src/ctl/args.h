@@ -30,6 +30,7 @@ enum opt {
 	OPT_NULL,
 	OPT_NO_RETRY,
 	OPT_ANY,
+	OPT_NO_WAIT,
 	OPT_NOW,
 	OPT_WORKERS,
 	OPT_FILTER,
@@ -60,6 +61,7 @@ enum complete {
 	COMPLETE_NOTHING,
 	COMPLETE_POOL,
 	COMPLETE_JOB,
+	COMPLETE_WORKER, /* POOL[/WORKER] */
 	COMPLETE_VERB,
 	COMPLETE_EVENTS, /* kinds of events, and pools */
 	COMPLETE_FILE,
@@ -143,6 +145,7 @@ int verb_submit(struct ctl *ctl, const struct args *args);
 int verb_result(struct ctl *ctl, const struct args *args);
 int verb_await(struct ctl *ctl, const struct args *args);
 int verb_follow(struct ctl *ctl, const struct args *args);
+int verb_forget(struct ctl *ctl, const struct args *args);
 int verb_cancel(struct ctl *ctl, const struct args *args);
 int verb_job(struct ctl *ctl, const struct args *args);
 int verb_jobs(struct ctl *ctl, const struct args *args);
@@ -150,6 +153,9 @@ int verb_pools(struct ctl *ctl, const struct args *args);
 int verb_pool(struct ctl *ctl, const struct args *args);
 int verb_workers(struct ctl *ctl, const struct args *args);
 int verb_monitor(struct ctl *ctl, const struct args *args);
+int verb_scale(struct ctl *ctl, const struct args *args);
+int verb_restart(struct ctl *ctl, const struct args *args);
+int verb_clear(struct ctl *ctl, const struct args *args);
 int verb_pause(struct ctl *ctl, const struct args *args);
 int verb_resume(struct ctl *ctl, const struct args *args);
 int verb_drain(struct ctl *ctl, const struct args *args);

@@ -124,6 +124,16 @@ hint_pools(struct ctl *ctl)
 }
 
 int
+ctl_report(struct ctl *ctl, const redisReply *error, const char *subject)
+{
+	int status = error_report(NULL, error->str, error->len, subject);
+
+	if (strcmp(error_find(error->str, error->len)->word, "NOPOOL") == 0)
+		hint_pools(ctl);
+	return status;
+}
+
+int
 ctl_call(struct ctl *ctl, struct command *c, redisReply **ret_reply)
 {
 	redisReply *reply = NULL;
@@ -132,10 +142,7 @@ ctl_call(struct ctl *ctl, struct command *c, redisReply **ret_reply)
 	if (!status)
 		status = exchange(ctl, c, &reply);
 	if (!status && reply->type == REDIS_REPLY_ERROR) {
-		status = error_report(NULL, reply->str, reply->len,
-				      c->count > 1 ? c->argv[1] : NULL);
-		if (strcmp(error_find(reply->str, reply->len)->word, "NOPOOL") == 0)
-			hint_pools(ctl);
+		status = ctl_report(ctl, reply, c->count > 1 ? c->argv[1] : NULL);
 		freeReplyObject(reply);
 		reply = NULL;
 	}

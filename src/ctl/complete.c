@@ -47,6 +47,20 @@ propose_choices(const char *before, const char *choices, const char *begun)
 	}
 }
 
+static void
+propose_value(const char *before, const redisReply *value, const char *begun)
+{
+	char number[24];
+	int64_t n;
+
+	if (reply_is_text(value)) {
+		propose(before, value->str, begun);
+	} else if (reply_as_int(value, &n)) {
+		snprintf(number, sizeof(number), "%lld", (long long)n);
+		propose(before, number, begun);
+	}
+}
+
 /* The field name of each map that comes. Without a daemon there are none. */
 static void
 propose_field(struct ctl *ctl, const char *const *words, int n, const char *field,
@@ -57,8 +71,26 @@ propose_field(struct ctl *ctl, const char *const *words, int n, const char *fiel
 	ctl->patience_ms = PATIENCE_MS;
 	if (ctl_call_words(ctl, words, n, &r) == STATUS_OK && reply_is_array(r))
 		for (size_t i = 0; i < r->elements; i++)
-			propose(before, reply_str(r->element[i], field, ""), begun);
+			propose_value(before, reply_get(r->element[i], field), begun);
 	freeReplyObject(r);
+}
+
+/* POOL/WORKER, behind the stroke; before it POOL. */
+static void
+propose_workers(struct ctl *ctl, const char *begun)
+{
+	static const char *const pools[] = {"POOLS"};
+	const char *slash = strrchr(begun, '/');
+	char pool[128], before[130];
+
+	if (!slash) {
+		propose_field(ctl, pools, 1, "name", "", begun);
+		return;
+	}
+	snprintf(pool, sizeof(pool), "%.*s", (int)(slash - begun), begun);
+	snprintf(before, sizeof(before), "%s/", pool);
+	const char *words[] = {"WORKERS", pool};
+	propose_field(ctl, words, 2, "worker", before, slash + 1);
 }
 
 static void
@@ -84,6 +116,9 @@ propose_kind(struct ctl *ctl, enum complete kind, const char *before, const char
 	case COMPLETE_VERB:
 		propose_verbs(begun);
 		propose("", "commands", begun);
+		break;
+	case COMPLETE_WORKER:
+		propose_workers(ctl, begun);
 		break;
 	case COMPLETE_EVENTS:
 		for (int i = 0; i < EVENT_LOST; i++)

@@ -98,6 +98,8 @@ int ctl_call_words(struct ctl *ctl, const char *const *words, int n, redisReply 
  * an error reply is one too, and the caller frees it. An exit status. */
 int ctl_send(struct ctl *ctl, const struct buf *b);
 int ctl_flush(struct ctl *ctl); /* that it is sent now, whenever the replies are read */
+/* Print an error reply, and what to do; an exit status. No reply may be owed. */
+int ctl_report(struct ctl *ctl, const redisReply *error, const char *subject);
 int ctl_receive(struct ctl *ctl, redisReply **ret_reply);
 
 /* Wait until the daemon closes the connection. */

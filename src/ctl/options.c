@@ -84,6 +84,7 @@ const struct option_row options[OPT_MAX] = {
 		      .summary = "lines end in NUL, as those of find -print0"},
 	[OPT_NO_RETRY] = {.name = "no-retry", .summary = "do not wait while the queue is full"},
 	[OPT_ANY] = {.name = "any", .summary = "until one of them is finished"},
+	[OPT_NO_WAIT] = {.name = "no-wait", .summary = "do not wait until it is finished"},
 	[OPT_NOW] = {.name = "now", .summary = "do not wait for running jobs"},
 	[OPT_WORKERS] = {.name = "workers",
 			 .letter = 'j',

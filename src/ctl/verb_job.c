@@ -171,31 +171,44 @@ verb_result(struct ctl *ctl, const struct args *args)
 	return status;
 }
 
-int
-verb_cancel(struct ctl *ctl, const struct args *args)
+/* A command that replies for how many of the jobs it did its work. */
+static int
+count_jobs(struct ctl *ctl, const struct args *args, const char *word, const char *done,
+	   const char *why_not)
 {
 	struct command c = {0};
 	redisReply *r = NULL;
 
-	command_add(&c, "CANCEL");
+	command_add(&c, word);
 	for (int i = 0; i < args->count; i++)
 		command_add(&c, args->words[i]);
 	int status = ctl_call(ctl, &c, &r);
 	if (status)
 		return status;
-	int64_t cancelled = 0;
-	reply_as_int(r, &cancelled);
+	int64_t n = 0;
+	reply_as_int(r, &n);
 	if (ctl->json)
-		status = json_print_named("cancelled", r);
+		status = json_print_named(done, r);
 	else
-		printf("%lld of %d cancelled\n", (long long)cancelled, args->count);
+		printf("%lld of %d %s\n", (long long)n, args->count, done);
 	freeReplyObject(r);
-	if (!status && cancelled < args->count) {
-		ctl_warn("%lld of these jobs are not queued or running (any more)",
-			 (long long)(args->count - cancelled));
+	if (!status && n < args->count) {
+		ctl_warn("%lld of these jobs %s", (long long)(args->count - n), why_not);
 		status = STATUS_FAILED;
 	}
 	return status;
+}
+
+int
+verb_cancel(struct ctl *ctl, const struct args *args)
+{
+	return count_jobs(ctl, args, "CANCEL", "cancelled", "are not queued or running (any more)");
+}
+
+int
+verb_forget(struct ctl *ctl, const struct args *args)
+{
+	return count_jobs(ctl, args, "FORGET", "forgotten", "are not known, or not over");
 }
 
 int

@@ -93,6 +93,10 @@ def test_pools_and_jobs(daemon):
     jid = daemon.cmd("SUBMIT", "mail", "echo x").decode()
     assert words("result", "") == words("cancel", jid[:3]) == [jid]
     assert words("cancel", jid, jid[:4]) == [jid]
+    assert words("restart", "thu") == ["thumbs"]
+    assert words("restart", "thumbs/") == ["thumbs/0", "thumbs/1"]
+    assert words("restart", "mail", "thumbs/1") == ["thumbs/1"]
+    assert "worker" in words("monitor", "") and words("monitor", "job", "ma") == ["mail"]
     env = {"PREFORKD_SOCKET": daemon.socket}
     assert json.dumps(complete("map", "th", env=env)) == '["thumbs"]'
 
