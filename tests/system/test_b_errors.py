@@ -418,8 +418,8 @@ def not_resp(s):
 @case("ERR", "control.max_clients", r"max number of clients reached \(control\.max_clients\)")
 def too_many_clients(s):
     d = s.start(pool("p"), control={"max_clients": 1})
-    d.client()
-    d.client()  # a place that is root's
+    assert d.client().cmd("PING") == "PONG"
+    assert d.client().cmd("PING") == "PONG"  # a place that is root's
     return closing(d.client())
 
 
