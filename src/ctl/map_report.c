@@ -143,11 +143,12 @@ report_missing(const struct map *m)
 void
 map_report(const struct map *m, const struct ctl *ctl, int status, bool summary)
 {
+	unsigned long long next = m->done + m->failed + m->skipped + 1;
+
 	if (m->signal)
 		ctl_warn("ended by SIG%s", sigabbrev_np(m->signal));
 	if (m->hung_up && status == STATUS_NO_DAEMON && !m->setup.own)
-		ctl_warn("the daemon went away at line %llu",
-			 (unsigned long long)(m->done + m->failed + m->skipped + 1));
+		ctl_warn("the daemon went away at line %llu", next);
 	if (m->halted)
 		report_halt(m);
 	report_missing(m);

@@ -51,6 +51,7 @@ static void
 put_result(struct map *m, const struct entry *e, const char *data, size_t len)
 {
 	size_t before = buf_len(&m->output);
+	bool ended = m->setup.each && len && data[len - 1] == '\n';
 
 	if (!is_printed(m, e, len))
 		return;
@@ -60,7 +61,7 @@ put_result(struct map *m, const struct entry *e, const char *data, size_t len)
 		put_tagged(m, e, data, len);
 	else
 		buf_put(&m->output, data, len);
-	if (!m->setup.each || data[len - 1] != '\n')
+	if (!ended)
 		buf_putc(&m->output, '\n');
 	m->out_added += buf_len(&m->output) - before;
 	if (buf_failed(&m->output) && m->status < 0) {
