@@ -95,7 +95,7 @@ state_text(struct events *e, const struct job *j)
 	if (j->state == JOB_FAILED || j->state == JOB_CANCELLED) {
 		buf_putc(b, ' ');
 		buf_puts(b, job_reason_name((enum job_reason)j->reason));
-		if (j->run->text_len) {
+		if (j->run && j->run->text_len) {
 			buf_putc(b, ' ');
 			buf_puts(b,
 				 text_escape(shown, sizeof(shown), j->run->text, j->run->text_len));

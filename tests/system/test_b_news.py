@@ -191,7 +191,7 @@ def test_late(start, listen, proto):
     assert late.hear_all("done") == ["d", "done"]
     assert last.hear_all("job done") == ["out d", "job done"]
     # and when it is over as long as it is kept
-    after = listen(d, proto).sub("job." + jid, )
+    after = listen(d, proto).sub("job." + jid)
     assert after.hear()[1] == "done"
     after.sub("out." + jid)
     assert after.hear_all("d") == ["a", "b", "c", "d"]
