@@ -102,6 +102,8 @@ def targets(user, kind, words):
     d = user.d
     if "pool" in words:
         return [(p, p, {"pool": p}) for p in ("a", "b")]
+    if words[0] == "SUBSCRIBE":
+        return [("pool." + p, p, {"channel": "pool." + p}) for p in ("a", "b")]
     if "id" not in words:
         return [("", None, {})]
     found = []
