@@ -169,10 +169,9 @@ print_news(struct news *n)
 	struct buf b = {0};
 	struct message m;
 	struct event e;
-	enum news_what what;
 	int status = STATUS_OK;
 
-	while ((what = news_next(n, &m, &status)) == NEWS_MESSAGE)
+	while (news_next(n, &m, &status) == NEWS_MESSAGE)
 		if (event_parse(m.channel, m.channel_len, m.text, m.text_len, &e))
 			print_event(&n->ctl, &b, &e);
 	buf_free(&b);

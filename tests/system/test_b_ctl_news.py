@@ -110,6 +110,18 @@ def test_monitor_filters(ctl):
     assert {line.split()[1] for line in by_id.out.decode().splitlines()} == {"job", "out"}
 
 
+@pytest.mark.parametrize("env, coloured", [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_monitor_in_colours(ctl, env, coloured):
+    """On a terminal, unless somebody does not want them."""
+    m = ctl.on_terminal("monitor", "job", env=env)
+    subscribed(ctl, 2)
+    ctl("run", "p", "err broken", status=1)
+    m.wait_out(b"broken")
+    m.interrupt()
+    assert m.end() == 0 and (b"\x1b[31m" in m.out) == coloured
+    assert coloured or b"\x1b" not in m.out
+
+
 def test_monitor_of_nothing(ctl):
     assert b"the pools are: p other" in ctl("monitor", "nowhere", status=1).stderr
     assert b"id" in ctl("monitor", "out", "p", status=64).stderr
