@@ -323,11 +323,11 @@ put_name(struct buf *b, const struct metric *m, const char *suffix, const struct
 		put_label(b, "pool", p->conf->name);
 		next = ",";
 	}
-	if (label) {
+	if (value) {
 		buf_puts(b, next);
 		put_label(b, label, value);
 	}
-	buf_puts(b, p || label ? "} " : " ");
+	buf_puts(b, p || value ? "} " : " ");
 }
 
 static void
@@ -357,11 +357,9 @@ read_field(const void *object, size_t at)
 static int64_t
 get_value(const struct metric *m, const struct request *r, const struct pool *p, unsigned i)
 {
-	if (m->server_field)
-		return read_field(r->server, m->server_field);
-	if (m->pool_field)
-		return read_field(p, m->pool_field);
-	return p ? m->of_pool(p, r->now, i) : m->of_daemon(r, i);
+	if (p)
+		return m->pool_field ? read_field(p, m->pool_field) : m->of_pool(p, r->now, i);
+	return m->server_field ? read_field(r->server, m->server_field) : m->of_daemon(r, i);
 }
 
 static void
