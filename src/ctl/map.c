@@ -190,13 +190,13 @@ verb_map(struct ctl *ctl, const struct args *args)
 	struct map_log log;
 	int status = map_plan(&plan, args);
 
-	if (!status)
-		status = map_log_open(&log, plan.log_path, plan.log_use);
 	if (status)
 		return status;
+	status = map_log_open(&log, plan.log_path, plan.log_use);
 	plan.log = &log;
 	plan.setup.in_size = input_size();
-	status = plan.setup.own ? map_over_command(ctl, &plan) : map_over_pool(ctl, &plan);
+	if (!status)
+		status = plan.setup.own ? map_over_command(ctl, &plan) : map_over_pool(ctl, &plan);
 	map_log_close(&log);
 	/* ended by a signal: whoever waits for us is told so in the usual way */
 	if (status > 128) {
