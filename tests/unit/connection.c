@@ -143,8 +143,9 @@ receive(void)
 {
 	ssize_t n;
 
-	while ((n = read(peer, got + got_len, sizeof(got) - got_len)) > 0)
+	while ((n = read(peer, got + got_len, sizeof(got) - 1 - got_len)) > 0)
 		got_len += (size_t)n;
+	got[got_len] = 0;
 	return n < 0;
 }
 

@@ -19,7 +19,7 @@ extern struct conf conf;
 extern uint64_t first_id; /* of the first job; they are counted from 0 below */
 extern int peer;	  /* the other end; -1: closed */
 extern bool orphaned;	  /* the server has seen the client go */
-extern char got[];	  /* what the peer has read and nobody has looked at */
+extern char got[];	  /* what the peer has read and nobody has looked at; and a NUL */
 extern size_t got_len;
 
 /* A case's set-up and end. */

@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
+#include "connection.h"
 #include "control/events.h"
 
 #include "base/mem.h"
-#include "loop-thread.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,152 +25,22 @@
 
 #define MEMORY (64 * 1024) /* control.client_memory */
 
-static struct loop_thread t;
-static struct pools *pools;
-static struct server *server;
 static struct events *events;
-static struct pool *pool;
-static struct client *client;
-static struct conf_pool pool_conf;
-static struct conf conf;
-static uint64_t first; /* id of the first job; they are counted from 0 below */
-static int peer;       /* the other end; -1: closed */
-static char got[1 << 20];
-static size_t got_len;
-
-/* ---- set-up ---- */
-
-static void
-on_turn(mono_t now)
-{
-	pools_turn(pools, now);
-	server_turn(server);
-}
-
-static void
-on_orphaned(void *ctx)
-{
-	(void)ctx;
-}
-
-static const struct server_ops server_ops = {.orphaned = on_orphaned};
 
 static int
-start(void **state)
+start_events(void **state)
 {
-	static char *no_environment[] = {NULL};
-	static char name[] = "p";
-	int pair[2];
-
-	(void)state;
-	pool_conf = (struct conf_pool){
-		.name = name,
-		.protocol = PROTOCOL_LINE,
-		.pipeline = 1,
-		.queue = {.limit = 100000, .memory = UINT64_MAX},
-		.job = {.timeout_us = USEC_INFINITY,
-			.keep_us = 3600 * USEC_PER_SEC,
-			.keep_memory = UINT64_MAX,
-			.replay = 1000,
-			.max_payload = 1 << 20,
-			.max_result = 1 << 20},
-	};
-	conf = (struct conf){.pools = &pool_conf, .n_pools = 1};
+	start(state);
+	pool_conf.job.replay = 1000;
 	conf.control.client_memory = MEMORY;
-	got_len = 0;
-	pools = NULL;
-	log_setup("test-events", LOG_CRIT, LOG_FORMAT_TEXT);
-	loop_thread_start(&t, NULL);
-	pools = pools_new(t.loop, &conf, "/nonexistent", 1024, no_environment);
-	server = server_new(t.loop, pools, &conf, &server_ops, NULL);
 	events = server->events;
-	pool = &pools->v[0];
-	first = pools->next_id;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	peer = pair[1];
-	fcntl(peer, F_SETFL, O_NONBLOCK);
-	assert_int_equal(server_adopt(server, pair[0]), 0);
-	client = container_of(list_first(&server->clients), struct client, all);
-	t.on_turn = on_turn;
 	return 0;
 }
 
 static void
-hang_up(void)
+done_with(unsigned n, const char *result)
 {
-	close(peer);
-	peer = -1;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	server_free(server);
-	pools_free(pools);
-	t.on_turn = NULL;
-	loop_thread_stop(&t);
-	if (peer >= 0)
-		hang_up();
-	return 0;
-}
-
-static void
-turn(void)
-{
-	loop_thread_turn(&t);
-}
-
-/* Commands, and the turn in which they are read. */
-static void
-send_text(const char *text)
-{
-	assert_int_equal(write(peer, text, strlen(text)), strlen(text));
-	turn();
-}
-
-static void
-receive(void)
-{
-	ssize_t n;
-
-	while ((n = read(peer, got + got_len, sizeof(got) - 1 - got_len)) > 0)
-		got_len += (size_t)n;
-	got[got_len] = 0;
-}
-
-/* Exactly this has come since the last look. */
-static void
-expect(const char *text)
-{
-	receive();
-	assert_string_equal(got, text);
-	got_len = 0;
-}
-
-static struct job *
-job(unsigned n)
-{
-	return pools_job(pools, first + n);
-}
-
-static void
-begin(unsigned n)
-{
-	struct job *j = job(n);
-
-	queue_remove(&pool->queue, j);
-	job_move(j, JOB_RUNNING, REASON_NONE);
-	job_need_run(j);
-	pool->running++;
-	pool->running_bytes += j->payload_len;
-}
-
-static void
-done(unsigned n, const char *result)
-{
-	begin(n);
-	pool_decide(job(n), JOB_DONE, REASON_NONE, mem_strdup(result));
+	end_job(n, JOB_DONE, REASON_NONE, result);
 }
 
 static void
@@ -267,10 +137,10 @@ test_nothing_before_the_confirmation(void **state)
 	hello();
 	send_text("RUN p a\r\nSUBSCRIBE key.p.k\r\nPING\r\nSUBMIT p KEY k b\r\nRUN p c\r\n");
 	expect("");
-	done(1, "x"); /* of which there is news, while all wait behind the first RUN */
+	done_with(1, "x"); /* of which there is news, while all wait behind the first RUN */
 	turn();
 	expect("");
-	done(0, "one");
+	done_with(0, "one");
 	turn();
 	receive();
 	/* the SUBMIT's id is the second job's */
@@ -280,7 +150,7 @@ test_nothing_before_the_confirmation(void **state)
 	assert_non_null(strstr(got, KEY_NEWS("$8\r\njob done\r\n")));
 	assert_null(client->news.behind);
 	got_len = 0;
-	done(2, "three");
+	done_with(2, "three");
 	turn();
 	expect("$5\r\nthree\r\n");
 	assert_int_equal(client->reply_bytes, 0);
@@ -295,17 +165,17 @@ test_past_what_is_owed(void **state)
 	send_text("SUBSCRIBE key.p.k\r\nSUBMIT p KEY k a\r\nRUN p b\r\n");
 	receive();
 	got_len = 0;
-	begin(0);
+	begin_job(0);
 	say(0, "first", 5);
 	turn();
 	expect(KEY_NEWS("$9\r\nout first\r\n"));
 	send_text("SUBSCRIBE x\r\nRUN p c\r\n");
 	expect("");
 	say(0, "second", 6);
-	done(2, "c");
+	done_with(2, "c");
 	turn();
 	expect("");
-	done(1, "b");
+	done_with(1, "b");
 	turn();
 	expect("$1\r\nb\r\n" SUBSCRIBED("$1\r\nx\r\n", 2)
 		       KEY_NEWS("$10\r\nout second\r\n") "$1\r\nc\r\n");
@@ -323,14 +193,14 @@ test_not_into_a_reply(void **state)
 	receive();
 	got_len = 0;
 	send_text("MULTI\r\nPING\r\nSUBMIT p KEY k a\r\nRUN p b\r\nPING\r\nEXEC\r\n");
-	begin(0);
+	begin_job(0);
 	say(0, "early", 5);
 	turn();
 	receive();
 	assert_non_null(strstr(got, "*4\r\n+PONG\r\n$15\r\n"));
 	assert_null(strstr(got, "message"));
 	got_len = 0;
-	done(1, "b");
+	done_with(1, "b");
 	turn();
 	expect("$1\r\nb\r\n+PONG\r\n" KEY_NEWS("$10\r\njob queued\r\n")
 		       KEY_NEWS("$9\r\nout early\r\n"));
@@ -352,12 +222,12 @@ test_other_protocol(void **state)
 	send_text("SUBSCRIBE key.p.k\r\nSUBMIT p KEY k a\r\nRUN p b\r\n");
 	receive();
 	got_len = 0;
-	begin(0);
+	begin_job(0);
 	send_text("HELLO 2\r\n");
 	say(0, "x", 1);
 	turn();
 	expect("");
-	done(1, "b");
+	done_with(1, "b");
 	turn();
 	receive();
 	assert_memory_equal(got, "$1\r\nb\r\n*14\r\n", 12);
@@ -376,7 +246,7 @@ test_account(void **state)
 	memset(text, 'x', sizeof(text));
 	hello();
 	send_text("RUN p a\r\nSUBSCRIBE key.p.k\r\nRUN p b\r\nSUBMIT p KEY k c\r\n");
-	begin(2);
+	begin_job(2);
 	before = client_reply_bytes(client);
 	assert_true(before > 0);
 	say(2, text, sizeof(text));
@@ -385,8 +255,8 @@ test_account(void **state)
 		say(2, text, sizeof(text));
 	assert_true(client->news.lost > 90);
 	assert_in_range(client_reply_bytes(client), MEMORY / 4, MEMORY / 4 + 5000);
-	done(0, "a");
-	done(1, "b");
+	done_with(0, "a");
+	done_with(1, "b");
 	turn();
 	receive();
 	assert_int_equal(client->reply_bytes, 0);
@@ -416,7 +286,7 @@ test_losing(void **state)
 	(void)state;
 	hello();
 	send_text("SUBSCRIBE key.p.k lost\r\nSUBMIT p KEY k a\r\n");
-	begin(0);
+	begin_job(0);
 	fill();
 	assert_int_equal(client->news.lost, 1);
 	assert_true(client->news.losing);
@@ -513,7 +383,7 @@ test_two_subscribers(void **state)
 	assert_nobody_listens();
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start_events, stop)
 
 int
 main(void)
