@@ -47,23 +47,33 @@ can_run(struct client *c)
 	return !c->closing && !c->gone && !c->stream.blocked && !client_over_budget(c);
 }
 
-static void
-pick_runner(struct user *u)
+/* The first that can; those before it have to take replies first. */
+static struct client *
+next_runner(struct user *u)
 {
 	struct list *l;
 
-	while (!u->runner && (l = list_first(&u->ready))) {
+	while ((l = list_first(&u->ready))) {
 		struct client *c = container_of(l, struct client, held);
 
-		if (!can_run(c)) {
-			enlist(c, false);
-			continue;
-		}
-		u->runner = c;
-		c->run_commands = c->commands;
-		c->run_received = c->stream.received;
-		wake(c);
+		if (can_run(c))
+			return c;
+		enlist(c, false);
 	}
+	return NULL;
+}
+
+static void
+pick_runner(struct user *u)
+{
+	struct client *c = u->runner ? NULL : next_runner(u);
+
+	if (!c)
+		return;
+	u->runner = c;
+	c->run_commands = c->commands;
+	c->run_received = c->stream.received;
+	wake(c);
 }
 
 /* There is room: for so many, who can each take a turn's worth of it. The next ones
@@ -112,7 +122,6 @@ user_count(struct client *c)
 {
 	struct user *u = c->user;
 	size_t bytes = client_bytes(c);
-
 	bool was_full = user_is_full(c);
 
 	u->bytes += bytes - c->counted;
