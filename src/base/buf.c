@@ -152,6 +152,22 @@ buf_trim(struct buf *b, size_t keep)
 	*b = (struct buf){.failed = b->failed};
 }
 
+void
+buf_shrink(struct buf *b, size_t keep)
+{
+	size_t len = buf_len(b), cap = len > keep ? len : keep;
+	char *data;
+
+	if (b->cap <= keep || len >= b->cap / 4)
+		return;
+	buf_compact(b);
+	data = realloc(b->data, cap);
+	if (!data)
+		return;
+	b->data = data;
+	b->cap = cap;
+}
+
 char *
 buf_steal(struct buf *b, size_t *ret_len)
 {

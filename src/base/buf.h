@@ -40,6 +40,8 @@ void buf_consume(struct buf *b, size_t n);
 
 /* Give memory back when the buffer is empty and holds more than keep bytes. */
 void buf_trim(struct buf *b, size_t keep);
+/* The same where it is not empty, but less than a quarter full. */
+void buf_shrink(struct buf *b, size_t keep);
 
 /* Hand the bytes over as one malloc'ed, NUL-terminated block (NULL when empty
  * or failed); the buffer is empty afterwards. The caller frees it. */

@@ -192,6 +192,7 @@ client_step(struct client *c)
 		client_begin_command(c);
 		command_execute(c, c->parser.argv, c->parser.argc);
 		client_end_command(c);
+		resp_parser_trim(&c->parser);
 		buf_consume(in, used);
 		return true;
 	case RESP_LENGTH:
@@ -382,6 +383,7 @@ client_turn(struct client *c)
 	if ((c->more || c->stream.held) && client_may_go_on(c)) {
 		/* What it had sent before it was held lies here already. */
 		client_read(c);
+		stream_trim(&c->stream);
 		loop_again(c->server->loop);
 	}
 	client_hold_jobs(c);

@@ -9,8 +9,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_SIZE (16 * 1024) /* room made before a read */
-#define KEEP_SIZE (4 * 1024)  /* what an empty buffer may hold on to */
+#define READ_SIZE (16 * 1024)	/* room made before a read */
+#define KEEP_SIZE (4 * 1024)	/* what an empty buffer may hold on to */
+#define SHRINK_SIZE (64 * 1024) /* and one that is nearly empty */
+
+static void
+trim(struct buf *b)
+{
+	buf_trim(b, KEEP_SIZE);
+	if (buf_len(b))
+		buf_shrink(b, SHRINK_SIZE);
+}
+
+void
+stream_trim(struct stream *s)
+{
+	trim(&s->in);
+	trim(&s->out);
+}
 
 static void
 stream_interest(struct stream *s)
@@ -111,7 +127,7 @@ on_readable(struct watch *w, uint32_t events)
 	stream_interest(s);
 	if (s->hup || s->error || s->eof != ended)
 		s->ops->on_end(s);
-	buf_trim(&s->in, KEEP_SIZE);
+	stream_trim(s);
 }
 
 static void
@@ -191,8 +207,7 @@ stream_flush(struct stream *s)
 		s->sent += (uint64_t)n;
 		buf_consume(&s->out, (size_t)n);
 	}
-	if (!buf_len(&s->out))
-		buf_trim(&s->out, KEEP_SIZE);
+	trim(&s->out);
 	if (blocked != s->blocked || s->error) {
 		s->blocked = blocked;
 		stream_interest(s);

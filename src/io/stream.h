@@ -56,6 +56,10 @@ void stream_flush(struct stream *s);
  * looks at s->eof and s->error itself. */
 void stream_read(struct stream *s);
 
+/* Give back the memory of what its owner has consumed of s->in, and the loop of s->out;
+ * what is left may move. */
+void stream_trim(struct stream *s);
+
 /* Stop reading, or go on. */
 void stream_hold(struct stream *s, bool hold);
 

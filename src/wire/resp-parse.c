@@ -7,7 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define ARGV_FIRST 8 /* arguments to make room for at first */
+#define ARGV_FIRST 8  /* arguments to make room for at first */
+#define ARGV_KEEP 256 /* and to keep it for */
+#define INLINE_KEEP 4096
 
 void
 resp_parser_init(struct resp_parser *p, const struct resp_limits *limits)
@@ -21,6 +23,21 @@ resp_parser_free(struct resp_parser *p)
 	free(p->argv);
 	free(p->inline_text);
 	*p = (struct resp_parser){0};
+}
+
+void
+resp_parser_trim(struct resp_parser *p)
+{
+	if (p->argv_cap > ARGV_KEEP) {
+		free(p->argv);
+		p->argv = NULL;
+		p->argc = p->argv_cap = 0;
+	}
+	if (p->inline_cap > INLINE_KEEP) {
+		free(p->inline_text);
+		p->inline_text = NULL;
+		p->inline_cap = 0;
+	}
 }
 
 static enum resp_result

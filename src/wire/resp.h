@@ -61,6 +61,8 @@ struct resp_parser {
 
 void resp_parser_init(struct resp_parser *p, const struct resp_limits *limits);
 void resp_parser_free(struct resp_parser *p);
+/* Between commands: give back what a large one took, argv with it. */
+void resp_parser_trim(struct resp_parser *p);
 
 /* Parse the command that starts at data[0]. data must start at the same command
  * (it may have moved) with at least as many bytes as at the last call that

@@ -307,3 +307,23 @@ def test_all_of_a_long_pipeline_is_carried_out(start):
     assert [c.read() for _ in range(n)] == ["PONG"] * n
     assert c.at_end()
     sender.join()
+
+
+# ---- what is not input and no reply --------------------------------------------------
+
+
+@pytest.mark.skipif(lib.SANITIZED, reason="memory is not as it is")
+@pytest.mark.parametrize(
+    "command", [["ECHO"] + ["x" * 60000] * 400, ["ECHO"] * 16384], ids=["bytes", "words"]
+)
+def test_what_a_large_command_took_is_given_back(start, command):
+    """Though there is a part of the next one, which would keep its buffer."""
+    d = start(pool("p"), control={"client_memory": "32M", "user_memory": "64M"})
+    before = rss(d)
+    for _ in range(20):
+        c = d.client()
+        c.send_raw(encode(*command) + b"*1\r\n$4\r\nPI")
+        assert "wrong number of arguments" in str(c.read())
+        c.send_raw(b"NG\r\n*1")
+        assert c.read() == "PONG"
+    assert rss(d) - before < 4 * MIB

@@ -162,6 +162,29 @@ test_trim(void **state)
 }
 
 static void
+test_shrink(void **state)
+{
+	static const char much[4096];
+	struct buf b = {0};
+
+	(void)state;
+	buf_put(&b, much, sizeof(much));
+	buf_puts(&b, "rest");
+	buf_consume(&b, sizeof(much) / 2);
+	buf_shrink(&b, 64); /* a quarter full, and more: stays */
+	assert_true(b.cap > sizeof(much));
+	buf_consume(&b, sizeof(much) / 2);
+	buf_shrink(&b, 8192); /* not more than that: stays */
+	assert_true(b.cap > sizeof(much));
+	buf_shrink(&b, 64);
+	assert_int_equal(b.cap, 64);
+	assert_holds(&b, "rest");
+	buf_puts(&b, " and more");
+	assert_holds(&b, "rest and more");
+	buf_free(&b);
+}
+
+static void
 test_steal(void **state)
 {
 	struct buf b = {0};
@@ -195,7 +218,8 @@ main(void)
 		cmocka_unit_test(test_empty),	cmocka_unit_test(test_writers),
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_reserve), cmocka_unit_test(test_failed),
-		cmocka_unit_test(test_trim),	cmocka_unit_test(test_steal),
+		cmocka_unit_test(test_trim),	cmocka_unit_test(test_shrink),
+		cmocka_unit_test(test_steal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
