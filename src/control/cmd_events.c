@@ -61,7 +61,8 @@ put_error(struct request *r, int error, bool pattern)
 	case EVENTS_E_BYTES:
 		resp_put_errorf(r->out, "ERR",
 				"the subscriptions of one connection take at most a quarter of "
-				"control.client_memory");
+				"control.client_memory, and those of a user a quarter of "
+				"control.user_memory");
 		return;
 	case EVENTS_E_FULL:
 		resp_put_errorf(r->out, "BUSY",

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "control/command.h"
+#include "control/user.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,7 @@ subscription_new(struct events *e, struct topic *t, struct client *c)
 	list_append(list_of(c, t->is_pattern), &s->of_client);
 	(*count_of(c, t->is_pattern))++;
 	c->news.bytes += cost(t->len);
+	c->user->news_bytes += cost(t->len);
 	c->news.wants_lost |= is_lost(t);
 	events_listen(e, true);
 	return true;
@@ -229,6 +231,7 @@ subscription_free(struct subscription *s)
 	list_remove(&s->of_client);
 	(*count_of(s->client, t->is_pattern))--;
 	s->client->news.bytes -= cost(t->len);
+	s->client->user->news_bytes -= cost(t->len);
 	if (is_lost(t))
 		s->client->news.wants_lost = false;
 	free(s);
@@ -236,6 +239,15 @@ subscription_free(struct subscription *s)
 		topic_free(e, t);
 	if (!e->subscriptions.count)
 		events_listen(e, false);
+}
+
+static bool
+has_room_for_name(const struct client *c, size_t len)
+{
+	uint64_t of_user = c->server->conf->control.user_memory / 4;
+
+	return c->news.bytes + cost(len) <= news_room(c) &&
+	       (c->only || c->user->news_bytes + cost(len) <= of_user);
 }
 
 int
@@ -249,7 +261,7 @@ events_subscribe(struct client *c, const struct resp_slice *name, bool pattern, 
 		return 0;
 	if (*count_of(c, pattern) >= (pattern ? EVENTS_PATTERNS_MAX : EVENTS_CHANNELS_MAX))
 		return EVENTS_E_MANY;
-	if (c->news.bytes + cost(name->len) > news_room(c))
+	if (!has_room_for_name(c, name->len))
 		return EVENTS_E_BYTES;
 	if (!t && pattern && !has_room_for_pattern(e, c, name))
 		return EVENTS_E_FULL;
@@ -347,7 +359,6 @@ has_room(struct client *c)
 {
 	size_t room = news_room(c);
 	size_t bytes = c->news.behind ? client_reply_bytes(c) : buf_len(&c->stream.out);
-
 	c->news.losing = bytes > (c->news.losing ? room / 2 : room);
 	return !c->news.losing;
 }

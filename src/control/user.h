@@ -21,6 +21,7 @@ struct user {
 	uid_t uid;
 	size_t connections;
 	uint64_t bytes;	       /* unread input and untaken replies of all of them */
+	uint64_t news_bytes;   /* and what their subscriptions take, beside that */
 	mono_t full_since;     /* while there is no room */
 	struct client *runner; /* the one that goes on though there is no room; NULL: none */
 	struct list ready;     /* clients that want to be it, longest first */

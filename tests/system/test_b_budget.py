@@ -327,3 +327,23 @@ def test_what_a_large_command_took_is_given_back(start, command):
         c.send_raw(b"NG\r\n*1")
         assert c.read() == "PONG"
     assert rss(d) - before < 4 * MIB
+
+
+def test_subscriptions_of_all_connections_of_a_user(start):
+    """A quarter of the user's budget; what one gives back another can have."""
+    p = pool("p", job={"max_payload": "16K"})
+    d = start(p, control={"client_memory": "1M", "user_memory": "1M"})
+    first, second = d.client(), d.client()
+
+    def subscribe(c, i, n):
+        return c.cmd("SUBSCRIBE", ("%d.%d." % (i, n)).ljust(490, "x"))
+
+    for n in range(250):
+        assert isinstance(subscribe(first, 1, n), list)
+    replies = [subscribe(second, 2, n) for n in range(250)]
+    refused = [r for r in replies if isinstance(r, lib.Error)]
+    assert 0 < len(refused) < 250, "the two have a quarter together"
+    assert "of a user a quarter of control.user_memory" in str(refused[0])
+    first.close()
+    lib.poll(lambda: d.status()["clients"] == 2, "it is gone")
+    assert isinstance(subscribe(second, 2, 249), list)
