@@ -42,10 +42,17 @@ client_bytes(struct client *c)
 	return buf_len(&c->stream.in) + client_reply_bytes(c) + multi_bytes(c);
 }
 
+/* An EXEC is carried out to its end, whatever is in it. */
+static bool
+client_goes_on(const struct client *c)
+{
+	return !c->gone && (c->exec || !c->closing);
+}
+
 static bool
 client_may_go_on(struct client *c)
 {
-	return !c->closing && !c->gone && !client_over_budget(c) && user_admits(c);
+	return client_goes_on(c) && !client_over_budget(c) && user_admits(c);
 }
 
 /* ---- patience ---- */
@@ -174,15 +181,18 @@ client_end(struct client *c, const char *error)
 	stream_hold(&c->stream, true);
 }
 
-/* One command out of the input. False: there is no whole one. */
+/* One command out of the input, or of an EXEC. False: there is no whole one. */
 static bool
 client_step(struct client *c)
 {
 	struct buf *in = &c->stream.in;
 	size_t used = 0;
-	enum resp_result r = resp_parse(&c->parser, buf_head(in), buf_len(in), &used);
 
-	switch (r) {
+	if (c->exec) {
+		multi_step(c);
+		return true;
+	}
+	switch (resp_parse(&c->parser, buf_head(in), buf_len(in), &used)) {
 	case RESP_AGAIN:
 		buf_consume(in, used);
 		return used && buf_len(in);
@@ -213,18 +223,20 @@ client_step(struct client *c)
 	return false;
 }
 
-/* Carry out what there is, but not so much that others have to wait. */
+/* Carry out what there is, but not so much that others have to wait: not too many, and
+ * none after those that have taken long. */
 static void
 client_read(struct client *c)
 {
+	mono_t end = mono_add(mono_now(), CLIENT_TURN_US);
 	unsigned left = c->server->share;
 	bool stopped = false;
 
 	c->more = false;
-	while (!c->closing && !c->gone && buf_len(&c->stream.in)) {
+	while (client_goes_on(c) && (c->exec || buf_len(&c->stream.in))) {
 		c->more = true;
 		stopped = !client_may_go_on(c);
-		if (stopped || !left--)
+		if (stopped || !left-- || !mono_before(mono_now(), end))
 			break;
 		c->more = false;
 		if (!client_step(c))
@@ -349,8 +361,8 @@ client_free(struct client *c)
 bool
 client_is_flushed(const struct client *c)
 {
-	return c->gone ||
-	       (list_empty(&c->replies) && list_empty(&c->muted) && !buf_len(&c->stream.out));
+	return c->gone || (!c->exec && list_empty(&c->replies) && list_empty(&c->muted) &&
+			   !buf_len(&c->stream.out));
 }
 
 bool
@@ -360,7 +372,7 @@ client_is_answered(const struct client *c)
 	bool news_alone = s->sent >= c->news.from && s->sent + buf_len(&s->out) == c->news.to;
 
 	return client_is_flushed(c) ||
-	       (list_empty(&c->replies) && list_empty(&c->muted) && news_alone);
+	       (!c->exec && list_empty(&c->replies) && list_empty(&c->muted) && news_alone);
 }
 
 bool

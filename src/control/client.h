@@ -19,6 +19,7 @@
 #define CLIENT_SLOTS_MAX 16384 /* replies owed to one connection */
 
 #define CLIENT_READ_A_TURN (64 * 1024)
+#define CLIENT_TURN_US 2000 /* no command is begun later in a turn */
 
 struct multi;
 struct user;
@@ -57,6 +58,7 @@ struct client {
 	struct job_taker taker;
 	size_t reply_bytes;  /* in finished replies that wait for an earlier one */
 	struct multi *multi; /* NULL: no MULTI */
+	struct multi *exec;  /* what EXEC is carrying out; NULL: nothing */
 	bool reply_off;	     /* CLIENT REPLY OFF */
 	bool skip_next;	     /* CLIENT REPLY SKIP was the last command */
 	bool mute;	     /* the reply of the command being carried out goes nowhere, */

@@ -359,6 +359,8 @@ has_room(struct client *c)
 {
 	size_t room = news_room(c);
 	size_t bytes = c->news.behind ? client_reply_bytes(c) : buf_len(&c->stream.out);
+
+	bytes += buf_len(&c->news.aside);
 	c->news.losing = bytes > (c->news.losing ? room / 2 : room);
 	return !c->news.losing;
 }

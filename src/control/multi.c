@@ -19,6 +19,7 @@ struct multi {
 	struct list commands;
 	size_t count, bytes;
 	bool spoilt; /* a command was refused: the others are not kept any more */
+	bool mute;   /* the reply of its EXEC goes nowhere */
 };
 
 static struct queued *
@@ -71,16 +72,17 @@ forget_all(struct multi *m)
 static void
 multi_free(struct multi *m)
 {
-	forget_all(m);
+	if (m)
+		forget_all(m);
 	free(m);
 }
 
 void
 multi_drop(struct client *c)
 {
-	if (c->multi)
-		multi_free(c->multi);
-	c->multi = NULL;
+	multi_free(c->multi);
+	multi_free(c->exec);
+	c->multi = c->exec = NULL;
 }
 
 void
@@ -104,7 +106,9 @@ multi_has_room(const struct client *c, size_t bytes)
 size_t
 multi_bytes(const struct client *c)
 {
-	return c->multi ? c->multi->bytes : 0;
+	const struct multi *m = c->exec ? c->exec : c->multi;
+
+	return m ? m->bytes : 0;
 }
 
 int
@@ -204,17 +208,41 @@ accept_all(struct request *r, struct multi *m)
 }
 
 static void
-carry_out_all(struct request *r, struct multi *m)
+exec_begin(struct request *r, struct multi *m)
 {
 	resp_put_array(r->out, m->count);
-	list_foreach(it, next, &m->commands) {
-		const struct queued *q = queued_at(it);
+	m->mute = r->client->mute;
+	r->client->exec = m;
+}
 
-		if (q->accepted)
-			put_id(client_reply(r->client), q->accepted);
-		else
-			command_execute(r->client, q->argv, q->argc);
+static void
+exec_end(struct client *c)
+{
+	client_news_hold(c, false);
+	multi_free(c->exec);
+	c->exec = NULL;
+}
+
+void
+multi_step(struct client *c)
+{
+	struct multi *m = c->exec;
+	struct list *l = list_first(&m->commands);
+	struct queued *q = l ? queued_at(l) : NULL;
+
+	c->mute = m->mute;
+	if (q && q->accepted)
+		put_id(client_reply(c), q->accepted);
+	else if (q)
+		command_execute(c, q->argv, q->argc);
+	if (q) {
+		list_remove(&q->link);
+		m->bytes -= q->bytes;
+		free(q);
 	}
+	if (list_empty(&m->commands))
+		exec_end(c);
+	client_end_command(c);
 }
 
 static void
@@ -227,12 +255,14 @@ cmd_exec(struct request *r)
 		return;
 	}
 	r->client->multi = NULL;
-	client_news_hold(r->client, true);
+	client_news_hold(r->client, true); /* none between its array's elements */
+	if (!m->spoilt && accept_all(r, m)) {
+		exec_begin(r, m);
+		return;
+	}
 	if (m->spoilt)
 		resp_put_errorf(r->out, "EXECABORT",
 				"Transaction discarded because of previous errors.");
-	else if (accept_all(r, m))
-		carry_out_all(r, m);
 	client_news_hold(r->client, false);
 	multi_free(m);
 }

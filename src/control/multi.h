@@ -4,8 +4,9 @@
  *
  * Floor 5. Owned by the client that said MULTI. Commands are checked as they come
  * and copied, within control.client_memory; EXEC has their jobs submitted, all or
- * none, and then carries them out in order, as if they had come just then. Its
- * array's elements are ordinary replies, so RUNs run side by side.
+ * none, and then they are carried out in order, as if they came just then, under
+ * the same budgets and turns. Its array's elements are ordinary replies, so RUNs run
+ * side by side.
  */
 #pragma once
 
@@ -19,8 +20,11 @@ void multi_queue(struct request *r);
 /* A command was refused: EXEC will be, too. Without a MULTI nothing happens. */
 void multi_spoil(struct client *c);
 
-/* The end of it, if there is one. */
+/* The end of it, if there is one; of an EXEC, too. */
 void multi_drop(struct client *c);
+
+/* The next command of client->exec. */
+void multi_step(struct client *c);
 
 /* Is there room for so many bytes more? */
 bool multi_has_room(const struct client *c, size_t bytes);

@@ -347,3 +347,23 @@ def test_subscriptions_of_all_connections_of_a_user(start):
     first.close()
     lib.poll(lambda: d.status()["clients"] == 2, "it is gone")
     assert isinstance(subscribe(second, 2, 249), list)
+
+
+# ---- commands that take long ---------------------------------------------------------
+
+
+def test_long_commands_do_not_hold_up_others(start):
+    """Each looks at all jobs; a bystander waits for one or two, not for all."""
+    d = start(pool("p", workers=2, job={"keep_memory": "1G"}, queue={"limit": 100000}))
+    c, by = d.client(), d.client()
+    for _ in range(20):
+        c.pipeline([("SUBMIT", "p", "x")] * 1000)
+    d.wait_pool("p", "all are done", lambda p: p["done"] == 20000)
+    begun = time.monotonic()
+    assert c.cmd("JOBS", "STATE", "failed") == []
+    one = time.monotonic() - begun
+    c.send_raw(encode("JOBS", "STATE", "failed") * 1000)
+    begun = time.monotonic()
+    assert by.cmd("PING") == "PONG"
+    assert time.monotonic() - begun < 50 * one + 0.1
+    c.close()

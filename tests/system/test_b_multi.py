@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """MULTI … EXEC: jobs accepted all or none, commands carried out together."""
+import signal
+import socket
+
 import pytest
 
 import lib
@@ -406,3 +409,52 @@ def test_thousands_of_jobs(start):
     ids = transaction(c, *[["SUBMIT", "p", "echo %d" % i] for i in range(10000)])
     assert len(set(ids)) == 10000 and ids == sorted(ids, key=int)
     assert c.cmd("RESULT", ids[-1], "WAIT", "1m") == b"9999"
+
+
+def test_exec_keeps_to_the_budgets_and_turns(start):
+    """Far more replies than client_memory: they are made as they are taken, others are
+    served meanwhile, and all of them come, the RUN's between."""
+    d = start(pool("p", job={"max_payload": "16K"}), control={"client_memory": "1M"})
+    c, by = d.client(), d.client()
+    c.pipeline([("SUBMIT", "p", "echo %d" % i) for i in range(500)])
+    d.wait_pool("p", "all are done", lambda p: p["done"] == 500)
+    before = int(lib.proc_status(d.pid)["VmRSS"].split()[0])
+    page = ("JOBS", "COUNT", "500")
+    c.pipeline([("MULTI",)] + [page] * 50 + [("RUN", "p", "echo ran")] + [page] * 50)
+    c.send("EXEC")
+    c.send("ECHO", "behind it")
+    for _ in range(20):
+        assert by.cmd("RUN", "p", "echo other") == b"other"
+    if not lib.SANITIZED:
+        assert int(lib.proc_status(d.pid)["VmRSS"].split()[0]) - before < 8 << 10
+    replies = c.read()
+    assert [len(r) for r in replies[:50] + replies[51:]] == [500] * 100
+    assert replies[50] == b"ran"
+    assert c.read() == b"behind it"
+
+
+@pytest.mark.parametrize("how", ["hang up", "half-close", "shutdown"])
+def test_end_in_the_middle_of_exec(start, how):
+    """News wait behind its array; all of it comes to who is still there."""
+    p = pool("p", job={"max_payload": "16K"})
+    d = start(p, control={"client_memory": "64K"}, drain="20s")
+    c = d.client(proto=3)
+    c.cmd("SUBSCRIBE", "jobs.p")
+    c.pipeline([("MULTI",)] + [("COMMAND", "DOCS")] * 30 + [("SUBMIT", "p", "echo x")])
+    c.send("EXEC")
+    assert c.s.recv(1, socket.MSG_PEEK) == b"*", "it has begun"
+    if how == "hang up":
+        c.close()
+        lib.poll(lambda: d.status()["clients"] == 1, "it is gone")
+        return
+    if how == "half-close":
+        c.half_close()
+    else:
+        d.send_signal(signal.SIGTERM)
+        d.notify.wait("STOPPING=1", d.proc)
+    replies = c.read()
+    assert len(replies) == 31 and replies[30].isdigit()
+    assert c.read()[2].endswith(b"queued")
+    with pytest.raises(lib.Closed):
+        while isinstance(c.read(), lib.Push):
+            pass
