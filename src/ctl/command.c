@@ -108,7 +108,7 @@ hint_pools(struct ctl *ctl)
 	struct buf names = {0};
 	char shown[256];
 
-	if (exchange(ctl, &c, &pools) != STATUS_OK)
+	if (exchange(ctl, &c, &pools) != STATUS_OK || !pools)
 		return;
 	for (size_t i = 0; reply_is_array(pools) && i < pools->elements; i++) {
 		buf_puts(&names, i ? " " : "");

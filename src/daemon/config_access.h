@@ -6,5 +6,5 @@
 
 #include "daemon/config_read.h"
 
-/* Read the list (NULL: there is none) into c->access; r is the main file's. */
-void config_read_access(struct reading *r, struct conf *c, const config_setting_t *list);
+/* Read the list (NULL: there is none) into c->access; main is of the main file. */
+void config_read_access(struct reading *main, struct conf *c, const config_setting_t *list);
