@@ -309,6 +309,7 @@ char *
 command_refuse_length(struct client *c, const struct resp_slice *argv, size_t argc, size_t len)
 {
 	struct request r = {.client = c, .server = c->server, .argv = argv, .argc = argc};
+	const char *of_what = " where it is not a job's payload";
 	uint64_t limit = ARGUMENT_MAX;
 
 	r.row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
@@ -318,11 +319,12 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 		if (!r.pool)
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
 		limit = r.pool->conf->job.max_payload;
+		of_what = " (job.max_payload)";
 	}
 	if (c->multi && !multi_has_room(c, len))
 		return mem_strdup("TOOBIG more than a MULTI can hold (control.client_memory)");
 	if (len <= limit)
 		return NULL;
-	return mem_printf("TOOBIG %zu bytes, and at most %llu are taken (job.max_payload)", len,
-			  (unsigned long long)limit);
+	return mem_printf("TOOBIG %zu bytes, and at most %llu are taken%s", len,
+			  (unsigned long long)limit, of_what);
 }

@@ -132,6 +132,11 @@ def much_too_big(s):
     return s.cmd("RUN", "p", "x" * 2000000)
 
 
+@case("TOOBIG", "no payload", r"65537 bytes, and at most 65536 are taken where it is not a job's .*")
+def too_big_for_a_word(s):
+    return s.cmd("ECHO", "x" * 65537)
+
+
 @case("KEYMISMATCH", "another payload", r"this KEY names a job with another payload")
 def key_mismatch(s):
     assert s.cmd("RUN", "p", "KEY", "same", "echo one") == b"one"
