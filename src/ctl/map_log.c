@@ -248,7 +248,12 @@ look_at_file(struct map_log *l)
 		ctl_hint("go on with it: --resume %s; or remove it, or name another file", shown);
 		return STATUS_USAGE;
 	}
-	return st.st_size == (off_t)HEADING_LEN ? STATUS_OK : write_heading(l);
+	if (st.st_size == (off_t)HEADING_LEN)
+		return STATUS_OK;
+	/* one that was torn is written anew */
+	if (st.st_size > 0 && ftruncate(l->fd, 0) != 0)
+		return cannot(l, "write", errno);
+	return write_heading(l);
 }
 
 int

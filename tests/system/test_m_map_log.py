@@ -240,6 +240,13 @@ def test_resume_of_something_else(d, log, content):
     assert log.read_bytes() == content
 
 
+def test_joblog_begins_a_torn_heading_anew(d, log):
+    log.write_bytes(b"Seq\tHa")
+    map_pool(d, "p", b"echo a\n", "--joblog", log)
+    assert records(log) == [(1, "ok", "1", "echo a")]
+    assert map_pool(d, "p", b"echo a\n", "--resume", log).stdout == b""
+
+
 def test_resume_of_a_damaged_log(d, log):
     map_pool(d, "p", b"echo a\n", "--joblog", log)
     content = log.read_bytes() + b"some\nother\n"
