@@ -153,7 +153,7 @@ draw(struct map *m)
 static void
 hint_silence(struct map *m)
 {
-	if (!m->setup.own || m->hinted || mono_since(m->now, m->started) < HINT_US)
+	if (!m->setup.own || m->setup.each || m->hinted || mono_since(m->now, m->started) < HINT_US)
 		return;
 	m->hinted = true;
 	if (m->done + m->failed == 0 && m->lines > 0) {
@@ -173,17 +173,19 @@ earlier(mono_t a, mono_t b)
 
 /* The next point in time at which something is to be done. */
 static mono_t
-next_deadline(const struct map *m)
+next_deadline(const struct map *m, mono_t now)
 {
+	bool has_output = buf_len(&m->output) > 0;
 	mono_t at = MONO_NEVER;
 
 	if (m->busy)
 		at = m->retry_at;
-	if (buf_len(&m->output))
+	/* what is due already waits for room, and not for a time */
+	if (has_output && !must_flush(m, now))
 		at = earlier(at, mono_add(m->output_since, FLUSH_US));
 	if (m->setup.own && !m->setup.each && !m->hinted)
 		at = earlier(at, mono_add(m->started, HINT_US));
-	if (m->screen->on)
+	if (m->screen->on && !(m->out_at_once && has_output))
 		at = earlier(at, m->screen->next);
 	return at;
 }
@@ -197,7 +199,7 @@ watch(struct pollfd *p, int fd, int events)
 static void
 wait_for_events(const struct map *m, struct pollfd fds[AT_MAX])
 {
-	mono_t now = mono_now(), at = map_can_take(m) ? now : next_deadline(m);
+	mono_t now = mono_now(), at = map_can_take(m) ? now : next_deadline(m, now);
 	int reading = buf_len(&m->output) >= MAP_OUTPUT ? 0 : POLLIN;
 	struct timespec timeout = {0};
 	nfds_t count = AT_CONNS + m->n_conns;

@@ -196,6 +196,33 @@ def test_private_reader_goes_quietly(private):
     assert r.stdout == b"n\n" and r.returncode == 0 and r.stderr == b""
 
 
+def cpu_ticks(pid):
+    fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("how", [[], ["--unordered"]])
+def test_reader_that_stalls_costs_nothing(d, how):
+    """Results that nobody takes are waited for, not looked at again and again."""
+    proc = subprocess.Popen(
+        [PREFORKCTL, "-s", d.socket, "map", *how, "p"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=lib.base_env(),
+    )
+    n = 40
+    proc.stdin.write(b"big 4000\n" * n)
+    proc.stdin.flush()
+    d.wait_pool("p", "all are done", lambda p: p["done"] == n)
+    d.cmd("RUN", "p", "sleep 100 a")  # the results have arrived by then
+    before = cpu_ticks(proc.pid)
+    d.cmd("RUN", "p", "sleep 1000 b")
+    assert cpu_ticks(proc.pid) - before <= 2
+    proc.stdin.close()
+    assert len(proc.stdout.read()) == n * 4001 and proc.wait(lib.DEADLINE) == 0
+    proc.stdout.close()
+
+
 def peak_of_map(d, data, out):
     """Map all lines; preforkctl's peak memory, taken when all results are out."""
     with open(out, "wb") as sink:
