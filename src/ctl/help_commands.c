@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LEFT 12 /* columns of a name in a list */
-
 /* Classes of commands, as the daemon calls them, and what they stand for. */
 static const struct {
 	const char *name, *title;
@@ -102,9 +100,23 @@ print_command(const char *name, const redisReply *doc)
 	}
 }
 
+/* Columns that the names take in a list. */
+static size_t
+name_columns(const redisReply *docs)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < docs->elements; i += 2)
+		if (reply_is_text(docs->element[i]) && docs->element[i]->len > most)
+			most = docs->element[i]->len;
+	return most;
+}
+
 static void
 print_class(const redisReply *docs, const char *class, const char *title)
 {
+	size_t left = 2 + name_columns(docs);
+
 	printf("%s:\n", title);
 	for (size_t i = 0; i + 1 < docs->elements; i += 2) {
 		const redisReply *name = docs->element[i], *doc = docs->element[i + 1];
@@ -113,9 +125,8 @@ print_class(const redisReply *docs, const char *class, const char *title)
 			continue;
 		buf_puts(&b, "  ");
 		put_name(&b, name->str);
-		do
+		while (buf_len(&b) < left + 1)
 			buf_putc(&b, ' ');
-		while (buf_len(&b) < LEFT + 2);
 		buf_puts(&b, reply_str(doc, "summary", ""));
 		print_line(&b);
 	}

@@ -197,6 +197,8 @@ def test_help_on_commands(ctl):
     names = [name.upper() for name in lib.mapping(ctl.d.cmd("COMMAND", "DOCS"))]
     listed = ctl.out("help", "commands")
     assert "RUN" in names and all("\n  %s " % name in listed for name in names)
+    rows = [x for x in listed.splitlines() if x.startswith("  ")]
+    assert len({x.index(x.split(None, 1)[1], len(x.split()[0]) + 2) for x in rows}) == 1
     one = ctl.out("help", "RUN")
     assert one.startswith("command: RUN pool [KEY key] [TIMEOUT timeout]") and "payload\n" in one
     assert 'the right "submit"' in one
