@@ -10,6 +10,7 @@
 
 #define PRIVATE_POOL "map"
 #define PLACES_MAX UINT64_C(1000000000)
+#define WORKERS_MAX 4096
 
 /* CPUs that this process may use. */
 static long
@@ -90,19 +91,35 @@ check_together(const char *const *values)
 	return STATUS_OK;
 }
 
+/* What a daemon can have; it would say so itself, but not of -j. */
+static int
+check_workers(const char *value)
+{
+	if (value && strtol(value, NULL, 10) > WORKERS_MAX)
+		return args_usage(verb_find("map"), "-j \"%s\" is not a number from 1 to %d", value,
+				  WORKERS_MAX);
+	return STATUS_OK;
+}
+
 static int
 check_words(const struct args *args)
 {
 	static const enum opt own[] = {OPT_WORKERS, OPT_FILTER, OPT_FRAME, OPT_EACH};
 	const struct verb *v = verb_find("map");
 
-	if (args->command == 0 && args->count > 0)
-		return STATUS_OK;
+	/* "map POOL -- COMMAND", or "map COMMAND ARGUMENT" */
+	int first = args->command > 0 && args->command < args->count ? args->command : 0;
+
 	if (args->count == 0)
 		return args_usage(v, "map wants a pool, or a command behind --");
+	if (!*args->words[0])
+		return args_usage(v, "the %s must not be empty",
+				  args->command == 0 ? "command" : "pool's name");
+	if (args->command == 0)
+		return check_workers(args->values[OPT_WORKERS]);
 	if (args->count > 1)
 		return args_usage(v, "one pool, or a command behind --: preforkctl map -- %s ...",
-				  args->words[0]);
+				  args->words[first]);
 	if (count_given(args->values, own, 4))
 		return args_usage(v,
 				  "-j, --filter, --frame and --each are for a command behind --; "

@@ -18,7 +18,7 @@ const struct verb verbs[] = {
 	 .after = "< INPUT",
 	 .summary = "run each input line as a job, print the results in order",
 	 .more = "With a command instead of a pool it is run by a daemon of its own, which ends with\n"
-		 "this. -j, --filter and --frame are for that form. The command answers OK text or\n"
+		 "this. -j, --filter, --frame and --each are for that form. The command answers OK text or\n"
 		 "ERR text to each line, see preforkd-worker(7), or is an existing --filter.\n"
 		 "A line whose job fails is named on standard error, has an empty line for a result,\n"
 		 "and makes the exit status 1. Lines are tried again while the pool is full.",

@@ -277,6 +277,11 @@ def test_halt_never_does(d):
     [
         (["--halt", "later", "p"], "never, now or soon"),
         (["--each", "p"], "behind --"),
+        (["p", "--", "cat", "-u"], "map -- cat ..."),
+        (["cat", "-"], "map -- cat ..."),
+        (["--", ""], "the command must not be empty"),
+        ([""], "the pool's name must not be empty"),
+        (["-j", "4097", "--", "cat"], "from 1 to 4096"),
         (["--each", "--filter", "--", "cat"], "not several"),
         (["--joblog", "/x", "--resume", "/x", "p"], "same"),
         (["--retries", "x", "p"], "number"),
