@@ -154,8 +154,8 @@ check_value(const struct verb *verb, const struct option_row *o, const char *val
 
 	if (o->kind == KIND_DURATION && parse_duration(value, len, &us) != 0)
 		return args_usage(verb,
-				  "--%s \"%s\" is not a duration: a number and ms, s, m, h or d, "
-				  "or infinity",
+				  "--%s \"%s\" is not a duration: a number and us, ms, s, m, h or "
+				  "d, or infinity",
 				  o->name, value);
 	if (o->kind == KIND_NUMBER && (parse_u64(value, len, 1000000, &n) != 0 || n == 0))
 		return args_usage(verb, "--%s \"%s\" is not a number from 1 to 1000000", o->name,
