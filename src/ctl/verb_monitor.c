@@ -122,14 +122,14 @@ subscribe(struct news *n, const struct filter *f)
 	return status;
 }
 
-/* A pool that does not exist would be silent for ever. */
+/* What does not exist would be silent for ever: ask each with its command. */
 static int
-check_pools(struct ctl *ctl, const struct filter *f)
+check_names(struct ctl *ctl, const char *command, const char *const *names, int count)
 {
 	int status = STATUS_OK;
 
-	for (int i = 0; i < f->npools && !status; i++) {
-		const char *words[] = {"POOL", f->pools[i]};
+	for (int i = 0; i < count && !status; i++) {
+		const char *words[] = {command, names[i]};
 		redisReply *r = NULL;
 		status = ctl_call_words(ctl, words, 2, &r);
 		freeReplyObject(r);
@@ -187,7 +187,9 @@ verb_monitor(struct ctl *ctl, const struct args *args)
 	read_filter(&f, args);
 	int status = check_filter(&f);
 	if (!status)
-		status = check_pools(ctl, &f);
+		status = check_names(ctl, "POOL", f.pools, f.npools);
+	if (!status)
+		status = check_names(ctl, "JOB", f.ids, f.nids);
 	if (!status)
 		status = news_open(&n, ctl);
 	if (!status)

@@ -126,6 +126,7 @@ def test_monitor_of_nothing(ctl):
     assert b"the pools are: p other" in ctl("monitor", "nowhere", status=1).stderr
     assert b"id" in ctl("monitor", "out", "p", status=64).stderr
     assert b"pool" in ctl("monitor", "worker", "12345", status=64).stderr
+    assert b"NOJOB" in ctl("monitor", "12345", status=1).stderr
 
 
 def test_monitor_ends_with_its_reader(ctl):
