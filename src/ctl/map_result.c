@@ -22,19 +22,22 @@ map_stop(struct map *m, int status)
 
 /* --- results --- */
 
-/* A result's lines, each with the input line in front. */
+/* A result's lines, each with the input line in front. Unless the result is ended,
+ * a line feed follows it: behind a last one of its own there is another line. */
 static void
-put_tagged(struct map *m, const struct entry *e, const char *data, size_t len)
+put_tagged(struct map *m, const struct entry *e, const char *data, size_t len, bool ended)
 {
+	const char *lf;
+
 	do {
-		const char *lf = len ? memchr(data, '\n', len) : NULL;
+		lf = len ? memchr(data, '\n', len) : NULL;
 		size_t n = lf ? (size_t)(lf + 1 - data) : len;
 		buf_put(&m->output, e->text, e->len);
 		buf_putc(&m->output, '\t');
 		buf_put(&m->output, data, n);
 		data = len ? data + n : data;
 		len -= n;
-	} while (len);
+	} while (len || (lf && !ended));
 }
 
 /* Has it a place in the output? Where lines of output belong to lines of input, a
@@ -58,7 +61,7 @@ put_result(struct map *m, const struct entry *e, const char *data, size_t len)
 	if (before == 0)
 		m->output_since = m->now;
 	if (m->setup.tag)
-		put_tagged(m, e, data, len);
+		put_tagged(m, e, data, len, ended);
 	else
 		buf_put(&m->output, data, len);
 	if (!ended)

@@ -117,6 +117,7 @@ def test_tag(d):
     r = map_pool(d, "p", b"echo a\nerr b\necho\n", "--tag", status=1)
     assert r.stdout == b"echo a\ta\nerr b\t\necho\t\n"
     assert map_pool(d, "frame", b"a\nb\0", "-0", "--tag").stdout == b"a\nb\ta\na\nb\tb\n"
+    assert map_pool(d, "frame", b"a\n\0", "-0", "--tag").stdout == b"a\n\ta\na\n\t\n"
 
 
 # ---- failures ---------------------------------------------------------------------------
