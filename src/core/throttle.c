@@ -30,8 +30,8 @@ throttle_failed(struct throttle *t, mono_t spawned, mono_t now, int64_t min_us, 
 {
 	if (mono_since(now, spawned) > t->lived_us)
 		t->lived_us = mono_since(now, spawned);
-	if (t->fails && mono_before(spawned, t->last_fail))
-		return; /* one of those that were started with the one before */
+	if (t->fails && (mono_before(spawned, t->last_fail) || !mono_before(t->last_fail, now)))
+		return; /* one of those that were started, or could not be, with the one before */
 	t->fails++;
 	t->trying = false;
 	t->last_fail = now;

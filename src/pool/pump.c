@@ -120,13 +120,17 @@ tried_is_up(const struct pool *p)
 	return false;
 }
 
-/* When the throttle is to be asked again, where no news comes before. */
+/* When empty slots are to be looked at again, where no news comes before. Without a
+ * throttle that holds, what is empty now could not be spawned: it is tried at once. */
 static mono_t
-throttle_wake(const struct throttle *t, mono_t now)
+fill_again(const struct pool *p, mono_t now)
 {
+	const struct throttle *t = &p->throttle;
 	bool waits = t->trying && !mono_before(now, t->next_try); /* for the one tried to be up */
 
-	return throttle_holds(t) && !waits ? t->next_try : MONO_NEVER;
+	if (!throttle_holds(t))
+		return list_empty(&p->down) ? MONO_NEVER : now;
+	return waits ? MONO_NEVER : t->next_try;
 }
 
 static void
@@ -146,7 +150,7 @@ fill_slots(struct pool *p, mono_t now)
 		}
 		spawned += fill_slot(p, container_of(it, struct worker, load), now);
 	}
-	timer_set(ts, &p->timer, throttle_wake(&p->throttle, now));
+	timer_set(ts, &p->timer, fill_again(p, now));
 }
 
 /* ---- turning jobs away ---- */

@@ -5,10 +5,13 @@ import json
 import os
 import pathlib
 import re
+import resource
+import signal
 
 import pytest
 
 import lib
+from control import begun, wait_up
 from lib import ACT, Error, pool
 
 
@@ -248,3 +251,20 @@ def test_all_pools_degraded_is_ready_all_the_same(make):
     d.start()
     assert d.status()["state"] == "degraded"
     assert d.cmd("RUN", "p", "x").code == "DOWN"
+
+
+@pytest.mark.parametrize("workers", [1, 12])
+def test_no_descriptors_for_workers(start, workers):
+    """A spawn that fails is tried again without anybody's doing; a burst is one failure."""
+    d = start(pool("p", workers=workers, start={"backoff": "100ms..1h"}))
+    begun(d, workers)
+    limits = resource.prlimit(d.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    d.send_signal(signal.SIGSTOP)  # so that it hears of all deaths at once
+    for pid in lib.children(d.pid):
+        os.kill(pid, signal.SIGKILL)
+    d.send_signal(signal.SIGCONT)
+    d.wait_log("degraded: cannot be spawned: Too many open files")
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, limits)
+    p = wait_up(d, workers)
+    assert (p["spawned"], p["failed"]) == (2 * workers, 0)

@@ -72,6 +72,23 @@ test_first_failure_at_once(void **state)
 	assert_true(try()); /* and side by side */
 }
 
+/* Spawns that fail have no life: those of one moment are one failure, while a process
+ * that was started at that moment, and dies later, is the next. */
+static void
+test_burst_of_spawns(void **state)
+{
+	int64_t first = now;
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		fail_one(now);
+	assert_int_equal(t.fails, 1);
+	assert_true(try());
+	now += 3;
+	fail_one(first);
+	assert_int_equal(t.fails, 2);
+}
+
 /* min, 2 min, 4 min … max, each counted from the failure, and not a µs sooner. */
 static void
 test_doubling(void **state)
@@ -111,13 +128,15 @@ test_delay_bounds(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		start(NULL);
-		for (unsigned n = 0; n < 200; n++)
+		for (unsigned n = 0; n < 200; n++) {
+			t.last_fail.us = -1; /* a moment ago */
 			throttle_failed(&t, (mono_t){0}, (mono_t){0}, rows[i].min, rows[i].max);
+		}
 		assert_int_equal(t.fails, 200);
 		assert_true(t.next_try.us == rows[i].delay);
 	}
 	start(NULL);
-	for (unsigned n = 0; n < 200; n++)
+	for (unsigned n = 0; n < 200; n++, now++)
 		throttle_failed(&t, (mono_t){now}, (mono_t){now}, 1, USEC_INFINITY);
 	assert_true(mono_is_never(t.next_try));
 }
@@ -283,6 +302,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_nothing_failed),
 		TEST(test_first_failure_at_once),
+		TEST(test_burst_of_spawns),
 		TEST(test_doubling),
 		TEST(test_delay_bounds),
 		TEST(test_side_by_side),
