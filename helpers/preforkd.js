@@ -70,7 +70,7 @@ function put(verb, id, data) {
 
 function log(text, severity = 'info') {
   const number = typeof severity === 'number' ? severity : LEVELS.indexOf(severity);
-  if (!(number >= 0 && number <= 7)) throw new RangeError(`no such level: ${severity}`);
+  if (!(Number.isInteger(number) && number >= 0 && number <= 7)) throw new RangeError(`no such level: ${severity}`);
   for (const line of String(text).split(/[\r\n]+/)) {
     if (level === 'frame') send(`LOG ${number} ${Buffer.byteLength(line)}\n`, bytes(line));
     else if (level === 'line') send(`LOG <${number}>${line}`);

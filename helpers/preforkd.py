@@ -59,8 +59,8 @@ class Job:
         self._channel.put("OUT", self.id, self._channel.check(data))
 
     def progress(self, done, total, text=""):
-        if done < 0 or total < 0:
-            raise ValueError("progress is two numbers that are not below 0")
+        if not (0 <= done < 1 << 63 and 0 <= total < 1 << 63):
+            raise ValueError("progress is two numbers from 0 to 2**63 - 1")
         self._channel.progress(self.id, int(done), int(total), _one_line(text))
 
     def _answer(self, verb, data):
@@ -232,8 +232,10 @@ def _run_in_thread(work, job):
     try:
         _run(work, job)
     except BaseException:  # sys.exit(), say: a thread's end alone would leave the job unanswered
-        traceback.print_exc()
-        os._exit(1)
+        try:
+            traceback.print_exc()
+        finally:  # even where there is nothing to print to
+            os._exit(1)
 
 
 def serve(work, jobs=1):

@@ -138,7 +138,7 @@ preforkd_next() {
 	while read -r _preforkd_verb job_id job_attempt _preforkd_length <&8; do
 		[ "$_preforkd_verb" = JOB ] || continue # a CANCEL that comes here comes too late
 		head -c "$_preforkd_length" <&8 >"$job_file"
-		read -r _preforkd_verb <&8
+		read -r _preforkd_verb <&8 || return 1 # it was cut short: half a job is none
 		job=$(tr -d '\0' <"$job_file" && echo .)
 		job=${job%.}
 		return 0

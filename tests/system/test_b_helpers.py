@@ -208,6 +208,14 @@ def test_a_cancel_that_comes_late(helper):
     assert b"starting" in r.stderr
 
 
+@pytest.mark.parametrize("half", [b"JOB 8 1 9\n", b"JOB 8 1 9\nhalf", b"JOB 8 1 4\nhalf"])
+def test_half_a_job_is_none(helper, half):
+    """The channel ends in the middle of one, as it does when the daemon is killed."""
+    env = lib.base_env(PREFORKD_PROTOCOL="frame")
+    r = run(*WORKERS[helper], stdin=b"JOB 7 1 1\nx\n" + half, env=env)
+    assert (r.returncode, r.stdout) == (0, b"READY 1\nOK 7 1\nx\n"), r.stderr
+
+
 @pytest.mark.parametrize("helper", ["py", "js"])
 def test_several_at_once(start, helper):
     if helper == "js" and not shutil.which("node"):
@@ -263,6 +271,29 @@ def test_python_threads_do_not_lose_a_job_by_an_exit(start):
     d = start(pool_of("py", "p", "--four", protocol="frame", pipeline=4))
     assert d.cmd("RUN", "p", "exit").code == "CRASHED"
     assert d.cmd("RUN", "p", "x") == b"x"
+
+
+def python_worker(work, level="frame", jobs=1):
+    """What a handler that is an expression makes of one job, by hand."""
+    env = lib.base_env(PREFORKD_PROTOCOL=level, PYTHONPATH=str(lib.SRC / "helpers"))
+    script_ = "import os, preforkd; preforkd.serve(lambda job: %s, jobs=%d)" % (work, jobs)
+    return run("/usr/bin/python3", "-B", "-c", script_, stdin=b"JOB 7 1 1\nx\n", env=env)
+
+
+def test_python_threads_end_where_the_reason_cannot_be_printed():
+    """An ended thread alone would leave the job, and its client, waiting."""
+    assert python_worker("os.close(2) or 5", jobs=2).returncode == 1
+
+
+def test_numbers_that_the_daemon_would_not_take():
+    """They are their job's failure and not the worker's end."""
+    r = python_worker("job.progress(1 << 64, 1)")
+    assert r.stdout.startswith(b"READY 1\nERR 7 ") and b"progress is" in r.stdout
+    if shutil.which("node"):
+        js = "const p = require('./preforkd.js'); p.serve(() => p.log('x', 1.5));"
+        env = lib.base_env(PREFORKD_PROTOCOL="line")
+        r = run("node", "-e", js, stdin=b"x\n", env=env, cwd=lib.SRC / "helpers")
+        assert r.stdout == b"READY\nERR RangeError: no such level: 1.5\n"
 
 
 def test_without_a_daemon(helper):
