@@ -347,6 +347,7 @@ client_free(struct client *c)
 	client_unsubscribe_all(c);
 	client_drop_replies(c);
 	multi_drop(c);
+	buf_free(&c->news.aside);
 	stream_close(&c->stream);
 	resp_parser_free(&c->parser);
 	access_close(c);

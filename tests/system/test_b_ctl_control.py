@@ -85,7 +85,7 @@ def test_restart_that_fails(make, tmp):
     """The reason, and the old workers go on."""
     program = tmp / "worker"
     program.symlink_to(lib.ACT)
-    d = make(pool("p", str(program), workers=2, start={"backoff": "100ms..200ms"}))
+    d = make(pool("p", str(program), workers=2, start={"backoff": "10s..1m"}))
     d.check_fds = False
     d.start()
     ctl = Ctl(d)

@@ -458,3 +458,5 @@ def test_end_in_the_middle_of_exec(start, how):
     with pytest.raises(lib.Closed):
         while isinstance(c.read(), lib.Push):
             pass
+    if how == "shutdown":
+        assert d.wait() == 0

@@ -368,6 +368,7 @@ test_two_subscribers(void **state)
 	assert_int_equal(server_adopt(server, pair[0]), 0);
 	other = container_of(server->clients.prev, struct client, all);
 	assert_int_equal(write(pair[1], "SUBSCRIBE key.p.k\r\n", 19), 19);
+	turn();
 	send_text("SUBSCRIBE key.p.k\r\n");
 	assert_int_equal(events->channels.count, 1);
 	assert_int_equal(events->subscriptions.count, 2);
