@@ -255,7 +255,7 @@ put_only_listens(struct buf *out, const struct command *row)
 	char name[WORD_MAX];
 	size_t n = 0;
 
-	for (; row->name[n] && n < sizeof(name) - 1; n++)
+	for (; n < sizeof(name) - 1 && row->name[n]; n++)
 		name[n] = row->name[n] == ' ' ? '|' : (char)tolower((unsigned char)row->name[n]);
 	name[n] = 0;
 	resp_put_errorf(out, "ERR",

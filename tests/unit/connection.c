@@ -78,6 +78,7 @@ start(void **state)
 	};
 	conf = (struct conf){.pools = &pool_conf, .n_pools = 1};
 	conf.control.client_memory = 1 << 20;
+	conf.control.user_memory = UINT64_MAX;
 	got_len = 0;
 	orphaned = false;
 	pools = NULL;
