@@ -268,12 +268,17 @@ config_check_pool(struct reading *r, const struct conf *c, struct conf_pool *p)
 	check_run_as(r, &p->run_as);
 }
 
-/* Where the socket is when nobody says. NULL: nowhere. */
+/* Where the socket is when nobody says: in the directory that a service manager
+ * has made for the unit (the first, if it made some), so that each instance has one
+ * of its own. NULL: nowhere. */
 static char *
 default_listen(void)
 {
+	const char *unit = getenv("RUNTIME_DIRECTORY");
 	const char *runtime = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
 
+	if (unit && *unit == '/')
+		return mem_printf("%.*s/control.sock", (int)strcspn(unit, ":"), unit);
 	return runtime && *runtime ? mem_printf("%s/preforkd/control.sock", runtime) : NULL;
 }
 

@@ -56,8 +56,9 @@ static const struct schema_name disconnect_names[] = {
 
 static const struct schema_key main_keys[] = {
 	{"control.listen", &type_path, NULL,
-	 "The control socket. The default of a daemon that root runs is "
-	 "/run/preforkd/control.sock, of any other $XDG_RUNTIME_DIR/preforkd/control.sock.",
+	 "The control socket. The default is control.sock in the unit's RuntimeDirectory, without "
+	 "one /run/preforkd/control.sock of a daemon that root runs, "
+	 "$XDG_RUNTIME_DIR/preforkd/control.sock of any other.",
 	 MAIN(control.listen), .max = 107, .flags = SCHEMA_COMPUTED},
 	{"control.mode", &type_mode, "0660", "The control socket's mode.", MAIN(control.mode),
 	 .max = 0777},

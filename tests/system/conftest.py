@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 
+import booted
 import lib
 
 sys.dont_write_bytecode = True
@@ -71,6 +72,22 @@ def start(make):
         return make(*pools, **options).start()
 
     return start_daemon
+
+
+@pytest.fixture
+def host(request):
+    """The booted machine (booted.py), put back at the end of the test."""
+    machine = booted.Host()
+    yield machine
+    if getattr(request.node, "failed", True):
+        print("---- the journal")
+        print(booted.run("journalctl --sync; journalctl -n 200 -o short-monotonic").stdout)
+    machine.clean()
+
+
+def pytest_terminal_summary(terminalreporter):
+    if booted.INSIDE:
+        terminalreporter.write_line(booted.totals())
 
 
 @pytest.fixture

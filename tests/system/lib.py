@@ -422,7 +422,13 @@ class Notify:
 
 def base_env(**more):
     """The tests' environment without what a service manager may have put in."""
-    drop = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "XDG_RUNTIME_DIR", "PREFORKD_SOCKET")
+    drop = (
+        "NOTIFY_SOCKET",
+        "JOURNAL_STREAM",
+        "RUNTIME_DIRECTORY",
+        "XDG_RUNTIME_DIR",
+        "PREFORKD_SOCKET",
+    )
     env = {
         k: v
         for k, v in os.environ.items()

@@ -116,6 +116,14 @@ def test_command_line_socket_wins(make):
     assert d.cmd("RUN", "p", "echo x") == b"x"
 
 
+def test_listens_in_the_units_runtime_dir(make):
+    d = make(pool("p"))
+    d.conf.write_text(d.conf.read_text().replace('listen = "%s";' % d.socket, ""))
+    d.env["RUNTIME_DIRECTORY"] = "%s:/run/another" % d.dir
+    d.start()
+    assert d.cmd("PING") == "PONG"
+
+
 @pytest.mark.skipif(ROOT, reason="for ordinary users")
 def test_ordinary_user_listens_in_runtime_dir(make):
     d = make(pool("p"))
