@@ -38,6 +38,7 @@ struct message {
 	const char *text; /* as it came */
 	char pool[WORD_MAX];
 	char worker[NUMBER_MAX], pid[NUMBER_MAX], job[NUMBER_MAX];
+	enum log_event event;
 };
 
 static struct {
@@ -54,6 +55,14 @@ static const char *const level_names[] = {
 	[LOG_EMERG] = "emergency", [LOG_ALERT] = "alert",     [LOG_CRIT] = "critical",
 	[LOG_ERR] = "error",	   [LOG_WARNING] = "warning", [LOG_NOTICE] = "notice",
 	[LOG_INFO] = "info",	   [LOG_DEBUG] = "debug",
+};
+
+static const struct {
+	const char *word, *id;
+} events[LOG_EVENT_COUNT] = {[LOG_EVENT_NONE] = {"", ""},
+#define EVENT_ROW(name, word, id) [LOG_EVENT_##name] = {word, id},
+			     LOG_EVENTS(EVENT_ROW)
+#undef EVENT_ROW
 };
 
 void
@@ -247,6 +256,7 @@ format_json(struct line *l, const struct message *m)
 	line_field(l, ",\"level\":\"", level_names[m->level], "\"");
 	line_field(l, ",\"program\":\"", logger.program, "\"");
 	line_number(l, ",\"pid\":", getpid());
+	line_field(l, ",\"event\":\"", events[m->event].word, "\"");
 	if (*m->pool) {
 		line_puts(l, ",\"pool\":\"");
 		line_quoted(l, m->pool);
@@ -265,6 +275,8 @@ format_journal(struct line *l, const struct message *m)
 {
 	line_number(l, "PRIORITY=", m->level);
 	line_field(l, "\nSYSLOG_IDENTIFIER=", logger.program, "\n");
+	line_field(l, "MESSAGE_ID=", events[m->event].id, "\n");
+	line_field(l, "PREFORKD_EVENT=", events[m->event].word, "\n");
 	line_field(l, "PREFORKD_POOL=", m->pool, "\n");
 	line_field(l, "PREFORKD_WORKER=", m->worker, "\n");
 	line_field(l, "PREFORKD_WORKER_PID=", m->pid, "\n");
@@ -302,7 +314,7 @@ static bool
 log_write_dropped(void)
 {
 	char text[64];
-	struct message m = {.level = LOG_WARNING, .text = text};
+	struct message m = {.level = LOG_WARNING, .text = text, .event = LOG_EVENT_LINES_DROPPED};
 
 	if (logger.dropped == 0)
 		return true;
@@ -325,6 +337,7 @@ describe(struct message *m, const struct log_about *about)
 		(void)snprintf(m->pid, sizeof m->pid, "%d", (int)about->pid);
 	if (about->job > 0)
 		(void)snprintf(m->job, sizeof m->job, "%" PRIu64, about->job);
+	m->event = about->event;
 }
 
 static __attribute__((format(printf, 3, 0))) void
@@ -364,5 +377,16 @@ log_about(const struct log_about *about, int level, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	log_va(about, level, fmt, ap);
+	va_end(ap);
+}
+
+void
+log_event(enum log_event event, int level, const char *fmt, ...)
+{
+	struct log_about about = {.event = event};
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_va(&about, level, fmt, ap);
 	va_end(ap);
 }

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "base/log-events.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,6 +24,7 @@ struct log_about {
 	int worker; /* slot + 1; 0: none */
 	pid_t pid;
 	uint64_t job;
+	enum log_event event; /* not shown in text */
 };
 
 /* level: the most verbose level that is written (LOG_ERR … LOG_DEBUG). Can be
@@ -32,4 +35,6 @@ bool log_wants(int level);
 
 void log_msg(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_about(const struct log_about *about, int level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void log_event(enum log_event event, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -98,6 +98,16 @@ static const struct {
 	 "info: pool=a\\x0ab: forged\\x0apreforkd[1]: error: \\x1b[31m\\xff\\xc2\\x9b\n",
 	 ",\"pool\":\"a\\\\x0ab\",\"message\":\"forged\\\\x0apreforkd[1]: error: \\\\x1b[31m\\\\xff"
 	 "\\\\xc2\\\\x9b\"}\n"},
+	{{.event = LOG_EVENT_READY},
+	 LOG_INFO,
+	 "it is",
+	 "info: it is\n",
+	 ",\"event\":\"ready\",\"message\":\"it is\"}\n"},
+	{{.pool = "p", .event = LOG_EVENT_POOL_DEGRADED},
+	 LOG_ERR,
+	 "why",
+	 "error: pool=p: why\n",
+	 ",\"event\":\"pool-degraded\",\"pool\":\"p\",\"message\":\"why\"}\n"},
 	{{0},
 	 LOG_INFO,
 	 "quote \" slash \\ \xc3\xbc",
@@ -344,6 +354,13 @@ test_journal(void **state)
 	assert_string_equal(got, "PRIORITY=3\nSYSLOG_IDENTIFIER=preforkd\nPREFORKD_POOL=p\n"
 				 "PREFORKD_WORKER=0\nPREFORKD_WORKER_PID=7\nPREFORKD_JOB=9\n"
 				 "MESSAGE=two\\x0alines\n");
+	log_event(LOG_EVENT_POOL_DEGRADED, LOG_ERR, "an event");
+	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_string_equal(got, "PRIORITY=3\nSYSLOG_IDENTIFIER=preforkd\n"
+				 "MESSAGE_ID=e96bc439a3e940d7b4f820ecf78f2f56\n"
+				 "PREFORKD_EVENT=pool-degraded\nMESSAGE=an event\n");
 	log_msg(LOG_INFO, "plain");
 	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
 	assert_true(n > 0);
@@ -361,6 +378,7 @@ test_journal(void **state)
 	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
 	assert_true(n > 0);
 	got[n] = '\0';
+	assert_non_null(strstr(got, "PREFORKD_EVENT=log-lines-dropped\n"));
 	assert_non_null(strstr(got, "MESSAGE=1 message dropped\n"));
 
 	/* One that is gone leaves its stream. */
@@ -402,6 +420,23 @@ test_not_journal(void **state)
 	unlink(JOURNAL_SOCKET);
 }
 
+/* Each event is found by one word and one id, which are of the form that others expect. */
+static void
+test_events(void **state)
+{
+	(void)state;
+	for (size_t i = 1; i < LOG_EVENT_COUNT; i++) {
+		const char *word = events[i].word, *id = events[i].id;
+
+		assert_true(*word && strspn(word, "abcdefghijklmnopqrstuvwxyz-") == strlen(word));
+		assert_true(strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32);
+		for (size_t other = 1; other < i; other++) {
+			assert_string_not_equal(word, events[other].word);
+			assert_string_not_equal(id, events[other].id);
+		}
+	}
+}
+
 static int
 set_up(void **state)
 {
@@ -430,6 +465,7 @@ main(void)
 		cmocka_unit_test(test_drops),	cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_file),	cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_journal), cmocka_unit_test(test_not_journal),
+		cmocka_unit_test(test_events),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
