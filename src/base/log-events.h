@@ -33,7 +33,8 @@
 	/* clients */                                                                              \
 	X(CLIENT_CLOSED, "client-closed", "0eab38f74a0c40368e978f0d7253323e")                      \
 	X(CONNECTION_REFUSED, "connection-refused", "05e248d7d1c84c17a8cf1b858ae5371a")            \
-	X(ADMIN, "administration", "d1168d4b091442519df67a16e2a34260")
+	X(ADMIN, "administration", "d1168d4b091442519df67a16e2a34260")                             \
+	X(ADMIN_REFUSED, "administration-refused", "5970d7274bd34292a236f878c9c32036")
 
 #define LOG_EVENT_ENUM(name, word, id) LOG_EVENT_##name,
 enum log_event { LOG_EVENT_NONE, LOG_EVENTS(LOG_EVENT_ENUM) LOG_EVENT_COUNT };

@@ -51,18 +51,26 @@ error_of(const struct buf *out, size_t reply_at, const char **ret_text)
 	return end ? (int)(end - reply) - 1 : 0;
 }
 
+/* Where it concerns one pool, the line is about that one. */
+static struct log_about
+audit_about(enum log_event event, const struct pool *p)
+{
+	return (struct log_about){.event = event, .pool = p ? p->conf->name : NULL};
+}
+
 void
 audit_done(const struct request *r, size_t reply_at)
 {
 	const struct client *c = r->client;
+	struct log_about about = audit_about(LOG_EVENT_ADMIN, r->pool);
 	const char *error = "";
 	int len = buf_len(r->out) > reply_at ? error_of(r->out, reply_at, &error) : 0;
 	char words[WORDS_SHOWN];
 
 	/* The one client of a private daemon ends it as a matter of course. */
-	log_msg(c->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d%s%.*s",
-		show_words(words, r->argv, r->argc), c->uid, (int)c->pid, len ? ": " : "", len,
-		error);
+	log_about(&about, c->only ? LOG_INFO : LOG_NOTICE, "%s by uid %u, pid %d%s%.*s",
+		  show_words(words, r->argv, r->argc), c->uid, (int)c->pid, len ? ": " : "", len,
+		  error);
 }
 
 /* True: one more line may be written. */
@@ -77,8 +85,10 @@ audit_take(struct audit *a, mono_t now)
 }
 
 void
-audit_refused(struct client *c, const struct resp_slice *argv, size_t argc)
+audit_refused(const struct request *r, const struct pool *p)
 {
+	const struct client *c = r->client;
+	struct log_about about = audit_about(LOG_EVENT_ADMIN_REFUSED, p);
 	struct audit *a = &c->server->audit;
 	char words[WORDS_SHOWN], more[96] = "";
 
@@ -90,6 +100,6 @@ audit_refused(struct client *c, const struct resp_slice *argv, size_t argc)
 		snprintf(more, sizeof(more), " (and %llu more commands since the last such line)",
 			 (unsigned long long)a->unsaid);
 	a->unsaid = 0;
-	log_msg(LOG_WARNING, "refused to uid %u, pid %d: %s%s", c->uid, (int)c->pid,
-		show_words(words, argv, argc), more);
+	log_about(&about, LOG_WARNING, "refused to uid %u, pid %d: %s%s", c->uid, (int)c->pid,
+		  show_words(words, r->argv, r->argc), more);
 }

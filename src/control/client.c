@@ -80,7 +80,8 @@ client_lose_patience(struct client *c)
 {
 	char text[FORMAT_MAX];
 
-	log_msg(LOG_WARNING,
+	log_event(
+		LOG_EVENT_CLIENT_CLOSED, LOG_WARNING,
 		"client %llu (uid %u, pid %d) is closed: over its budget, with %zu bytes, it has %s "
 		"for %s (control.client_timeout)",
 		(unsigned long long)c->id, c->uid, (int)c->pid, c->counted,
@@ -215,8 +216,9 @@ client_step(struct client *c)
 		client_end(c, c->parser.error);
 		return false;
 	case RESP_HTTP:
-		log_msg(LOG_WARNING, "client %llu (uid %u) speaks HTTP: closed",
-			(unsigned long long)c->id, c->uid);
+		log_event(LOG_EVENT_CLIENT_CLOSED, LOG_WARNING,
+			  "client %llu (uid %u) speaks HTTP: closed", (unsigned long long)c->id,
+			  c->uid);
 		c->gone = true;
 		return false;
 	}

@@ -174,7 +174,7 @@ static char *
 refusal(const struct request *r, const struct pool *p)
 {
 	if (r->row->class == CLASS_ADMIN)
-		audit_refused(r->client, r->argv, r->argc);
+		audit_refused(r, p);
 	return mem_printf("NOPERM %s needs the right '%s'%s%s, which uid %u does not have",
 			  r->row->name, command_class_name(r->row->class),
 			  p ? " for the pool " : "", p ? p->conf->name : "", r->client->uid);

@@ -112,7 +112,8 @@ bool access_owns(const struct client *c, const struct job *j);
 /* ---- audit.c: admin commands in the log ---- */
 /* It was carried out; its reply, or the beginning of it, is what r->out has from reply_at on. */
 void audit_done(const struct request *r, size_t reply_at);
-void audit_refused(struct client *c, const struct resp_slice *argv, size_t argc);
+/* p: the pool that the right is missing for; NULL: none. */
+void audit_refused(const struct request *r, const struct pool *p);
 
 /* ---- option.c: option name and value pairs ---- */
 

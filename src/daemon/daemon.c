@@ -48,9 +48,10 @@ end_workers(struct daemon *d, bool fast)
 	struct pools_totals left = pools_total(d->pools);
 
 	if (left.running || left.queued)
-		log_msg(d->conf->control.listen ? LOG_WARNING : LOG_INFO,
-			"%llu running and %llu queued jobs are cancelled",
-			(unsigned long long)left.running, (unsigned long long)left.queued);
+		log_event(LOG_EVENT_JOBS_CANCELLED,
+			  d->conf->control.listen ? LOG_WARNING : LOG_INFO,
+			  "%llu running and %llu queued jobs are cancelled",
+			  (unsigned long long)left.running, (unsigned long long)left.queued);
 	if (d->phase < PHASE_END)
 		d->phase = PHASE_END;
 	pools_stop(d->pools, fast);
@@ -63,7 +64,7 @@ on_limit(struct timer *t, mono_t now)
 
 	(void)now;
 	if (d->phase == PHASE_FINISH) {
-		log_msg(LOG_WARNING, "drain is over");
+		log_event(LOG_EVENT_DRAIN_OVER, LOG_WARNING, "drain is over");
 		end_workers(d, false);
 	} else if (d->phase == PHASE_FLUSH) {
 		log_msg(LOG_WARNING, "not all clients have taken their last replies");
@@ -76,7 +77,7 @@ stop_slowly(struct daemon *d, int64_t within_us)
 {
 	if (d->phase != PHASE_RUN)
 		return;
-	log_msg(LOG_INFO, "stopping");
+	log_event(LOG_EVENT_STOPPING, LOG_INFO, "stopping");
 	d->phase = PHASE_FINISH;
 	notify_send("STOPPING=1");
 	pools_drain(d->pools);
@@ -89,7 +90,7 @@ stop_fast(struct daemon *d)
 	if (d->phase == PHASE_RUN)
 		notify_send("STOPPING=1");
 	if (d->phase < PHASE_FLUSH)
-		log_msg(LOG_INFO, "stopping at once");
+		log_event(LOG_EVENT_STOPPING, LOG_INFO, "stopping at once");
 	end_workers(d, true);
 }
 
@@ -223,7 +224,7 @@ become_ready(struct daemon *d, mono_t now)
 	char *message = mem_printf("READY=1\nSTATUS=%s", text);
 
 	d->ready = true;
-	log_msg(LOG_INFO, "ready: %s", text);
+	log_event(LOG_EVENT_READY, LOG_INFO, "ready: %s", text);
 	if (notify_send(message))
 		report_sent(&d->report, d->pools, now);
 	else
@@ -331,7 +332,7 @@ daemon_run(const struct daemon_setup *setup)
 		/* Whoever runs a filter by itself wants to know that its lines did not match. */
 		if (!status && setup->connected_fd >= 0 && pools_total(d.pools).broken)
 			status = EX_PROTOCOL;
-		log_msg(LOG_INFO, "stopped");
+		log_event(LOG_EVENT_STOPPED, LOG_INFO, "stopped");
 	}
 	server_free(d.server);
 	pools_free(d.pools);

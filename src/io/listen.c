@@ -193,7 +193,8 @@ on_shortage(struct listener *l)
 	if (fd >= 0)
 		close(fd);
 	l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	log_msg(LOG_ERR, "out of descriptors: a connection was refused");
+	log_event(LOG_EVENT_CONNECTION_REFUSED, LOG_ERR,
+		  "out of descriptors: a connection was refused");
 	watch_set(l->loop, &l->watch, 0);
 	timer_set(loop_timers(l->loop), &l->rearm, mono_add(loop_now(l->loop), REARM_US));
 }

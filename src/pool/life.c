@@ -177,7 +177,7 @@ life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now
 	replace(&p->last_stderr, w->err.last);
 	log_about(&about, LOG_WARNING, "worker %s", p->last_error);
 	if (!held && throttle_holds(&p->throttle)) {
-		about = (struct log_about){.pool = p->conf->name};
+		about = (struct log_about){.pool = p->conf->name, .event = LOG_EVENT_POOL_DEGRADED};
 		log_about(&about, LOG_ERR, "degraded: %s", p->last_error);
 	}
 }
@@ -185,7 +185,7 @@ life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now
 void
 life_recovered(struct pool *p)
 {
-	struct log_about about = {.pool = p->conf->name};
+	struct log_about about = {.pool = p->conf->name, .event = LOG_EVENT_POOL_RECOVERED};
 
 	if (p->last_error)
 		log_about(&about, LOG_NOTICE, "workers start again");
@@ -286,6 +286,7 @@ life_deadline(struct worker *w, mono_t now)
 		worker_term(w, now);
 		return;
 	case SLOT_TERM:
+		about.event = LOG_EVENT_WORKER_KILLED;
 		log_about(&about, LOG_WARNING,
 			  "worker still there after SIGTERM and its grace: SIGKILL");
 		worker_kill(w, now);
@@ -301,6 +302,7 @@ life_broken(struct worker *w, mono_t now)
 {
 	struct log_about about = worker_about(w);
 
+	about.event = LOG_EVENT_WORKER_KILLED;
 	log_about(&about, LOG_ERR, "worker %s: killed", w->broken);
 	w->pool->stats.broken++;
 	worker_kill(w, now);

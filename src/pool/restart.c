@@ -108,6 +108,7 @@ restart_abandon(struct pool *p)
 	struct log_about about = {.pool = p->conf->name};
 	unsigned left = pool_restarting(p);
 
+	about.event = LOG_EVENT_RESTART_FAILED;
 	if (throttle_holds(&p->throttle))
 		log_about(&about, LOG_ERR,
 			  "restart abandoned, a new worker %s: %u of %u are not replaced; "
@@ -165,6 +166,7 @@ restart_turn(struct pool *p, mono_t now)
 	timer_set(loop_timers(p->pools->loop), &p->probation, wake);
 	if (!list_empty(&p->in_hand))
 		return;
+	about.event = LOG_EVENT_RESTARTED;
 	log_about(&about, LOG_NOTICE, "restarted");
 	restart_end(p, "restarted");
 }

@@ -251,7 +251,7 @@ def test_admin_commands_are_logged(start):
     c = d.client()
     who = r"by uid %d, pid %d" % (os.getuid(), os.getpid())
     assert c.cmd("PAUSE", "p") == "OK"
-    d.wait_log(r"\bPAUSE p %s$" % who)
+    d.wait_log(r"notice: pool=p: PAUSE p %s$" % who)
     assert c.cmd("resume", "p") == "OK"
     d.wait_log(r"\bresume p %s$" % who)
     assert c.cmd("PAUSE", "no\npool by uid 0").code == "NOPOOL"
