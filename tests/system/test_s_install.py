@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What `make install` gives a machine with systemd, before anything is changed on it."""
+import re
+
 import booted
 import lib
 
@@ -13,3 +15,23 @@ def test_first_start(host):
     with lib.Client(booted.SOCKET) as c:
         assert c.cmd("RUN", "echo", "hello") == b"hello"
     assert booted.show(booted.SERVICE, "ActiveState") == "active"
+
+
+UNITS = ("preforkd.service", "preforkd.socket", "preforkd@.service", "preforkd@.socket")
+
+
+def test_what_is_installed():
+    """Units, the user and the directory are there after a boot with what was installed."""
+    for unit in UNITS:
+        assert re.match("# (/usr)?/lib/systemd/system/" + unit, booted.run("systemctl", "cat", unit).stdout)
+    user = booted.run("getent passwd preforkd").stdout
+    assert re.fullmatch(r"preforkd:\S:\d+:\d+:.*:/var/lib/preforkd:/usr/sbin/nologin\n", user)
+    assert booted.run("getent group preforkd").stdout.split(":")[2] == user.split(":")[3]
+    assert booted.run("stat -c '%A %U %G' /run/preforkd").stdout == "drwxr-xr-x preforkd preforkd\n"
+
+
+def test_nothing_is_enabled():
+    lines = booted.run("systemctl list-unit-files --no-legend 'preforkd*'").stdout.splitlines()
+    states = dict(line.split()[:2] for line in lines)
+    assert {states[u] for u in UNITS} == {"disabled"}
+    assert set(states.values()) <= {"disabled", "static", "indirect"}, states
