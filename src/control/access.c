@@ -54,26 +54,29 @@ peer_groups(int fd, size_t *ret_n)
 static void
 apply_rules(struct client *c, int fd)
 {
-	const struct conf *conf = c->server->conf;
+	const struct server *s = c->server;
 	struct peer peer = {.uid = c->uid, .gid = c->gid};
 	gid_t *groups = peer_groups(fd, &peer.n_groups);
 	unsigned any = 0;
 
 	peer.groups = groups;
-	for (size_t i = 0; i < conf->n_pools; i++) {
-		c->rights.pools[i] = (uint8_t)rights_of(conf, &peer, conf->pools[i].name);
-		any |= c->rights.pools[i];
+	for (size_t i = 0; i < s->pools->count; i++) {
+		const struct pool *p = s->pools->v[i];
+		unsigned rights = rights_of(s->conf, &peer, p->conf->name);
+
+		c->rights.pools[p->place] = (uint8_t)rights;
+		any |= rights;
 	}
 	c->rights.any = (uint8_t)any;
 	c->rights.daemon =
-		(uint8_t)((any & RIGHTS_DEFAULT) | (rights_of(conf, &peer, NULL) & RIGHT_ADMIN));
+		(uint8_t)((any & RIGHTS_DEFAULT) | (rights_of(s->conf, &peer, NULL) & RIGHT_ADMIN));
 	free(groups);
 }
 
 void
 access_open(struct client *c, int fd)
 {
-	size_t n = c->server->conf->n_pools;
+	size_t n = c->server->pools->places;
 	unsigned rights = may_do_all(c) ? RIGHTS_ALL : RIGHTS_DEFAULT;
 
 	c->rights.pools = mem_new(n + 1);
@@ -105,7 +108,7 @@ access_allows(const struct client *c, enum command_class class)
 bool
 access_allows_pool(const struct client *c, enum command_class class, const struct pool *p)
 {
-	return has_right(p ? c->rights.pools[p - p->pools->v] : c->rights.any, class);
+	return has_right(p ? c->rights.pools[p->place] : c->rights.any, class);
 }
 
 bool

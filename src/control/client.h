@@ -26,7 +26,7 @@ struct user;
 
 /* What a client may do, as bits of enum conf_right; access.c's. */
 struct rights {
-	uint8_t *pools; /* with each */
+	uint8_t *pools; /* with each, by its place */
 	uint8_t any;	/* with at least one */
 	uint8_t daemon; /* with the daemon as a whole */
 };

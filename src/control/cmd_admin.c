@@ -81,7 +81,7 @@ info_pools(struct request *r, struct buf *b)
 	const struct pools *ps = r->server->pools;
 
 	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		if (!access_allows_pool(r->client, CLASS_READ, p))
 			continue;

@@ -112,11 +112,11 @@ cmd_pools(struct request *r)
 	size_t n = 0;
 
 	for (size_t i = 0; i < ps->count; i++)
-		n += access_allows_pool(r->client, CLASS_READ, &ps->v[i]);
+		n += access_allows_pool(r->client, CLASS_READ, ps->v[i]);
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < ps->count; i++)
-		if (access_allows_pool(r->client, CLASS_READ, &ps->v[i]))
-			put_pool(r, &ps->v[i]);
+		if (access_allows_pool(r->client, CLASS_READ, ps->v[i]))
+			put_pool(r, ps->v[i]);
 }
 
 static void
@@ -194,12 +194,12 @@ cmd_workers(struct request *r)
 	if (r->argc == 2 && !(only = request_pool(r, &r->argv[1])))
 		return;
 	for (size_t i = 0; i < ps->count; i++)
-		if (is_wanted(r, &ps->v[i], only))
-			n += ps->v[i].wanted + pool_leaving(&ps->v[i], ps->v[i].wanted);
+		if (is_wanted(r, ps->v[i], only))
+			n += ps->v[i]->wanted + pool_leaving(ps->v[i], ps->v[i]->wanted);
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < ps->count; i++)
-		if (is_wanted(r, &ps->v[i], only))
-			put_workers(r, &ps->v[i]);
+		if (is_wanted(r, ps->v[i], only))
+			put_workers(r, ps->v[i]);
 }
 
 /* ---- PAUSE, RESUME, CLEAR ---- */

@@ -66,12 +66,15 @@ struct events {
 	size_t matching;		    /* the sum of the patterns' */
 	struct map subscriptions;	    /* struct subscription by topic and client */
 	size_t wanted[FAMILIES];	    /* topics that may be of it; 0: no need to format */
-	struct pool_watch *pools;	    /* one a pool */
+	struct pool_watch **pools;	    /* by the pool's place; NULL: not made yet */
+	size_t places;			    /* of them */
 	struct buf name, text;		    /* of what is being told */
 };
 
 struct events *events_new(struct server *s);
 void events_free(struct events *e); /* no client is left */
+/* p is about to be freed. */
+void events_forget_pool(struct events *e, const struct pool *p);
 
 /* ---- events.c ---- */
 

@@ -214,17 +214,40 @@ on_look(struct timer *t, mono_t now)
 		pool_look(w, NULL, now);
 }
 
+static struct pool_watch *
+watch_of(struct events *e, const struct pool *p)
+{
+	struct pool_watch **w;
+
+	if (p->place >= e->places) {
+		size_t n = p->pools->places;
+
+		e->pools = reallocarray(e->pools, n, sizeof(*e->pools));
+		if (!e->pools)
+			mem_out();
+		memset(e->pools + e->places, 0, (n - e->places) * sizeof(*e->pools));
+		e->places = n;
+	}
+	w = &e->pools[p->place];
+	if (!*w) {
+		*w = mem_new(sizeof(**w));
+		**w = (struct pool_watch){.events = e, .pool = p, .timer.on_due = on_look};
+	}
+	return *w;
+}
+
 /* Another state is told at once; counts change all the time. */
 static void
 on_pool(void *ctx, const struct pool *p, const char *event)
 {
 	struct events *e = ctx;
-	struct pool_watch *w = &e->pools[p - p->pools->v];
-	mono_t now = loop_now(e->server->loop);
-	mono_t next = mono_add(w->looked, POOL_PAUSE_US);
+	mono_t now = loop_now(e->server->loop), next;
+	struct pool_watch *w;
 
 	if (!e->wanted[FAMILY_POOL])
 		return;
+	w = watch_of(e, p);
+	next = mono_add(w->looked, POOL_PAUSE_US);
 	if (event || pool_state(p) != w->state || !mono_before(now, next))
 		pool_look(w, event, now);
 	else if (!timer_is_set(&w->timer))
@@ -269,13 +292,13 @@ job_of_key(const struct client *c, const struct resp_slice *rest)
 	const struct pools *ps = c->server->pools;
 
 	for (size_t i = 0; i < ps->count; i++) {
-		const char *name = ps->v[i].conf->name;
+		const char *name = ps->v[i]->conf->name;
 		size_t n = strlen(name);
 		const struct job *j;
 
 		if (rest->len <= n + 1 || memcmp(rest->data, name, n) != 0 || rest->data[n] != '.')
 			continue;
-		j = pool_find_key(&ps->v[i], c->uid, rest->data + n + 1, rest->len - n - 1);
+		j = pool_find_key(ps->v[i], c->uid, rest->data + n + 1, rest->len - n - 1);
 		if (j)
 			return j;
 	}
@@ -373,20 +396,27 @@ events_new(struct server *s)
 
 	e->server = s;
 	list_init(&e->patterns);
-	e->pools = mem_array(s->pools->count, sizeof(*e->pools));
-	for (size_t i = 0; i < s->pools->count; i++)
-		e->pools[i] = (struct pool_watch){
-			.events = e, .pool = &s->pools->v[i], .timer.on_due = on_look};
 	return e;
+}
+
+void
+events_forget_pool(struct events *e, const struct pool *p)
+{
+	struct pool_watch *w = p->place < e->places ? e->pools[p->place] : NULL;
+
+	if (!w)
+		return;
+	timer_clear(loop_timers(e->server->loop), &w->timer);
+	buf_free(&w->said);
+	free(w);
+	e->pools[p->place] = NULL;
 }
 
 void
 events_free(struct events *e)
 {
-	for (size_t i = 0; i < e->server->pools->count; i++) {
-		timer_clear(loop_timers(e->server->loop), &e->pools[i].timer);
-		buf_free(&e->pools[i].said);
-	}
+	for (size_t i = 0; i < e->server->pools->count; i++)
+		events_forget_pool(e, e->server->pools->v[i]);
 	map_free(&e->channels);
 	map_free(&e->pattern_names);
 	map_free(&e->subscriptions);

@@ -402,7 +402,7 @@ put_family(struct buf *b, const struct metric *m, const struct request *r)
 	if (of_daemon)
 		put_samples(b, m, r, NULL);
 	for (size_t i = 0; !of_daemon && i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		if (!access_allows_pool(r->client, CLASS_READ, p))
 			continue;

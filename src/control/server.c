@@ -50,7 +50,7 @@ server_share(struct server *s)
 	uint64_t kept = FDS_OWN, limit = open_files_limit();
 
 	for (size_t i = 0; i < s->pools->count; i++)
-		kept += FDS_A_WORKER * (uint64_t)s->pools->v[i].wanted;
+		kept += FDS_A_WORKER * (uint64_t)s->pools->v[i]->wanted;
 	s->max_clients = want;
 	if (limit >= want + kept)
 		return;
@@ -72,7 +72,7 @@ server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n
 
 	*ret_limit = limit;
 	for (size_t i = 0; i < s->pools->count; i++) {
-		const struct pool *other = &s->pools->v[i];
+		const struct pool *other = s->pools->v[i];
 
 		if (other != p)
 			kept += FDS_A_WORKER *

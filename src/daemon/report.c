@@ -15,7 +15,7 @@ bool
 report_degraded(const struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		if (throttle_holds(&ps->v[i].throttle))
+		if (throttle_holds(&ps->v[i]->throttle))
 			return true;
 	return false;
 }
@@ -32,9 +32,9 @@ report_line(const struct pools *ps)
 		 ps->count == 1 ? "" : "s", (unsigned long long)t.up, (unsigned long long)t.wanted,
 		 (unsigned long long)t.busy, (unsigned long long)t.queued);
 	for (size_t i = 0; i < ps->count; i++)
-		if (throttle_holds(&ps->v[i].throttle))
-			buf_putf(&b, "; %s degraded: %s", ps->v[i].conf->name,
-				 ps->v[i].last_error ? ps->v[i].last_error : "");
+		if (throttle_holds(&ps->v[i]->throttle))
+			buf_putf(&b, "; %s degraded: %s", ps->v[i]->conf->name,
+				 ps->v[i]->last_error ? ps->v[i]->last_error : "");
 	text = buf_steal(&b, &len);
 	buf_free(&b);
 	return text ? text : mem_strdup("");
@@ -47,7 +47,7 @@ fingerprint(const struct pools *ps)
 	uint64_t h = 0;
 
 	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		h = map_hash_u64(h + p->up) ^ p->running;
 		h = map_hash_u64(h + p->queue.count) ^ p->throttle.fails;
@@ -127,9 +127,9 @@ report_log(const struct pools *ps, const char *state)
 	log_msg(LOG_NOTICE, "state %s: %s", state, text);
 	free(text);
 	for (size_t i = 0; i < ps->count; i++) {
-		log_pool(&ps->v[i]);
-		for (unsigned n = 0; n < ps->v[i].slots; n++)
-			if (worker_is_there(ps->v[i].workers[n]))
-				log_worker(ps->v[i].workers[n]);
+		log_pool(ps->v[i]);
+		for (unsigned n = 0; n < ps->v[i]->slots; n++)
+			if (worker_is_there(ps->v[i]->workers[n]))
+				log_worker(ps->v[i]->workers[n]);
 	}
 }

@@ -23,13 +23,15 @@ on_probation(struct timer *t, mono_t now)
 	pool_wake(container_of(t, struct pool, probation));
 }
 
-void
-pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf)
+struct pool *
+pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf)
 {
+	struct pool *p = mem_new(sizeof(*p));
 	struct list *const lists[] = {&p->woken, &p->decided, &p->overdue, &p->finished,
 				      &p->down,	 &p->changed, &p->in_hand};
 
 	*p = (struct pool){.pools = ps,
+			   .place = place,
 			   .conf = conf,
 			   .timer.on_due = on_retry,
 			   .probation.on_due = on_probation};
@@ -41,10 +43,11 @@ pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf)
 		list_init(&p->by_load[i]);
 	roster_init(p);
 	pool_wake(p);
+	return p;
 }
 
 void
-pool_fini(struct pool *p)
+pool_free(struct pool *p)
 {
 	roster_fini(p);
 	list_foreach(it, next, &p->pools->all) {
@@ -59,6 +62,7 @@ pool_fini(struct pool *p)
 	free(p->by_load);
 	free(p->last_error);
 	free(p->last_stderr);
+	free(p);
 }
 
 void
@@ -73,7 +77,7 @@ pool_wake(struct pool *p)
 static uint64_t
 key_hash(const struct pool *p, uid_t uid, const char *key, size_t len)
 {
-	uint64_t seed = (uint64_t)(p - p->pools->v) << 32 | uid;
+	uint64_t seed = (uint64_t)p->place << 32 | uid;
 
 	return map_hash_bytes(key, len, seed);
 }
@@ -287,7 +291,7 @@ void
 pools_unpark(struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++) {
-		struct pool *p = &ps->v[i];
+		struct pool *p = ps->v[i];
 
 		if (list_empty(&p->queue.parked))
 			continue;

@@ -33,6 +33,7 @@ enum pool_state {
 
 struct pool {
 	struct pools *pools;
+	unsigned place; /* a number below pools->places, no other pool's: for tables beside */
 	const struct conf_pool *conf;
 	struct list woken;	 /* in pools->woken while there is something for the pump */
 	struct worker **workers; /* slots of them */
@@ -99,8 +100,9 @@ struct pools {
 	const char *loader;	 /* path of preforkd-exec */
 	uint64_t soft_nofile;	 /* the daemon's limit before it raised it */
 	char **base_environment; /* what every worker gets of ours */
-	struct pool *v;
+	struct pool **v;	 /* in the order of the configuration */
 	size_t count;
+	unsigned places;
 	const struct pools_ops *ops; /* NULL: nobody listens */
 	void *ops_ctx;
 	enum pools_mode mode;
@@ -150,8 +152,8 @@ struct pools_totals pools_total(const struct pools *ps);
 
 /* ---- pool.c: one pool ---- */
 
-void pool_init(struct pool *p, struct pools *ps, const struct conf_pool *conf);
-void pool_fini(struct pool *p);
+struct pool *pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf);
+void pool_free(struct pool *p);
 void pool_wake(struct pool *p);
 
 enum pool_error {

@@ -45,7 +45,7 @@ pools_new(struct loop *l, const struct conf *conf, const char *loader, uint64_t 
 	list_init(&ps->flush);
 	list_init(&ps->all);
 	for (size_t i = 0; i < ps->count; i++)
-		pool_init(&ps->v[i], ps, &conf->pools[i]);
+		ps->v[i] = pool_new(ps, ps->places++, &conf->pools[i]);
 	return ps;
 }
 
@@ -54,8 +54,8 @@ static void
 pools_reap(struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		for (unsigned n = 0; n < ps->v[i].slots; n++) {
-			struct proc *p = &ps->v[i].workers[n]->proc;
+		for (unsigned n = 0; n < ps->v[i]->slots; n++) {
+			struct proc *p = &ps->v[i]->workers[n]->proc;
 
 			if (!p->pid || p->exited)
 				continue;
@@ -73,7 +73,7 @@ pools_free(struct pools *ps)
 		return;
 	pools_reap(ps);
 	for (size_t i = 0; i < ps->count; i++)
-		pool_fini(&ps->v[i]);
+		pool_free(ps->v[i]);
 	map_free(&ps->jobs);
 	map_free(&ps->keys);
 	environment_free(ps->base_environment);
@@ -117,10 +117,10 @@ struct pool *
 pools_find(const struct pools *ps, const char *name, size_t len)
 {
 	for (size_t i = 0; i < ps->count; i++) {
-		const char *have = ps->v[i].conf->name;
+		const char *have = ps->v[i]->conf->name;
 
 		if (strlen(have) == len && !memcmp(have, name, len))
-			return &ps->v[i];
+			return ps->v[i];
 	}
 	return NULL;
 }
@@ -143,7 +143,7 @@ static void
 pools_wake(struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		pool_wake(&ps->v[i]);
+		pool_wake(ps->v[i]);
 }
 
 void
@@ -167,7 +167,7 @@ bool
 pools_settled(const struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		if (p->up < p->wanted && !throttle_holds(&p->throttle))
 			return false;
@@ -179,7 +179,7 @@ bool
 pools_finished(const struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		if (p->running || (p->queue.count && !p->paused && !pool_is_down(p)))
 			return false;
@@ -191,8 +191,8 @@ bool
 pools_gone(const struct pools *ps)
 {
 	for (size_t i = 0; i < ps->count; i++)
-		for (unsigned n = 0; n < ps->v[i].slots; n++)
-			if (ps->v[i].workers[n]->state != SLOT_DOWN)
+		for (unsigned n = 0; n < ps->v[i]->slots; n++)
+			if (ps->v[i]->workers[n]->state != SLOT_DOWN)
 				return false;
 	return true;
 }
@@ -203,7 +203,7 @@ pools_total(const struct pools *ps)
 	struct pools_totals t = {0};
 
 	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = &ps->v[i];
+		const struct pool *p = ps->v[i];
 
 		t.up += p->up;
 		t.wanted += p->wanted;

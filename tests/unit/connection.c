@@ -87,7 +87,7 @@ start(void **state)
 	loop_thread_start(&thread, NULL);
 	pools = pools_new(thread.loop, &conf, "/nonexistent", 1024, no_environment);
 	server = server_new(thread.loop, pools, &conf, &server_ops, NULL);
-	pool = &pools->v[0];
+	pool = pools->v[0];
 	first_id = pools->next_id;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	peer = pair[1];

@@ -109,7 +109,7 @@ start(void **state)
 	log_setup("test-news", LOG_CRIT, LOG_FORMAT_TEXT);
 	loop_thread_start(&t, NULL);
 	pools = pools_new(t.loop, &conf, "/nonexistent", 1024, no_environment);
-	pool = &pools->v[0];
+	pool = pools->v[0];
 	first = pools->next_id;
 	pools_listen(pools, &ops, &heard);
 	worker_init(&worker, pool, 0);

@@ -49,7 +49,7 @@ start(void **state)
 	log_setup("test-roster", LOG_CRIT, LOG_FORMAT_TEXT);
 	assert_int_equal(loop_new(&ops, NULL, no_signals, &loop), 0);
 	pools = pools_new(loop, &conf, "/nonexistent", 1024, no_environment);
-	pool = &pools->v[0];
+	pool = pools->v[0];
 	return 0;
 }
 
