@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "control/server.h"
 #include "daemon/report.h"
+#include "daemon/stop.h"
 #include "io/notify.h"
 
 #include <errno.h>
@@ -17,102 +18,16 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define FLUSH_US (5 * USEC_PER_SEC) /* how long clients may take over their last replies */
-
-enum phase {
-	PHASE_RUN,
-	PHASE_FINISH, /* stopping: accepted jobs are finished, within conf->drain */
-	PHASE_END,    /* workers are being ended */
-	PHASE_FLUSH,  /* last replies */
-};
-
 struct daemon {
 	const struct conf *conf;
 	struct loop *loop;
 	struct pools *pools;
 	struct server *server;
+	struct notify notify;
 	struct report report;
-	struct timer limit; /* of PHASE_FINISH and PHASE_FLUSH */
-	enum phase phase;
+	struct stop stop;
 	bool ready;
 };
-
-/* ---- stopping ---- */
-
-/* Nothing is dropped in silence: jobs that run too long, or that wait in a pool
- * that is paused or down. (But for those of a private daemon, whose one client
- * has gone and knows.) */
-static void
-end_workers(struct daemon *d, bool fast)
-{
-	struct pools_totals left = pools_total(d->pools);
-
-	if (left.running || left.queued)
-		log_event(LOG_EVENT_JOBS_CANCELLED,
-			  d->conf->control.listen ? LOG_WARNING : LOG_INFO,
-			  "%llu running and %llu queued jobs are cancelled",
-			  (unsigned long long)left.running, (unsigned long long)left.queued);
-	if (d->phase < PHASE_END)
-		d->phase = PHASE_END;
-	pools_stop(d->pools, fast);
-}
-
-static void
-on_limit(struct timer *t, mono_t now)
-{
-	struct daemon *d = container_of(t, struct daemon, limit);
-
-	(void)now;
-	if (d->phase == PHASE_FINISH) {
-		log_event(LOG_EVENT_DRAIN_OVER, LOG_WARNING, "drain is over");
-		end_workers(d, false);
-	} else if (d->phase == PHASE_FLUSH) {
-		log_msg(LOG_WARNING, "not all clients have taken their last replies");
-		loop_exit(d->loop);
-	}
-}
-
-static void
-stop_slowly(struct daemon *d, int64_t within_us)
-{
-	if (d->phase != PHASE_RUN)
-		return;
-	log_event(LOG_EVENT_STOPPING, LOG_INFO, "stopping");
-	d->phase = PHASE_FINISH;
-	notify_send("STOPPING=1");
-	pools_drain(d->pools);
-	timer_set(loop_timers(d->loop), &d->limit, mono_add(loop_now(d->loop), within_us));
-}
-
-static void
-stop_fast(struct daemon *d)
-{
-	if (d->phase == PHASE_RUN)
-		notify_send("STOPPING=1");
-	if (d->phase < PHASE_FLUSH)
-		log_event(LOG_EVENT_STOPPING, LOG_INFO, "stopping at once");
-	end_workers(d, true);
-}
-
-/* As far as the stop can go now; from phase to phase within a turn. */
-static void
-stop_proceed(struct daemon *d, mono_t now)
-{
-	if (d->phase == PHASE_FINISH && pools_finished(d->pools)) {
-		end_workers(d, false);
-		pools_turn(d->pools, now);
-	}
-	if (d->phase == PHASE_END && pools_gone(d->pools)) {
-		d->phase = PHASE_FLUSH;
-		server_unlisten(d->server);
-		timer_set(loop_timers(d->loop), &d->limit, mono_add(now, FLUSH_US));
-	}
-	if (d->phase == PHASE_FLUSH) {
-		server_turn(d->server);
-		if (server_flushed(d->server))
-			loop_exit(d->loop);
-	}
-}
 
 /* ---- what others ask of the daemon ---- */
 
@@ -122,9 +37,9 @@ op_stop(void *ctx, bool now)
 	struct daemon *d = ctx;
 
 	if (now)
-		stop_fast(d);
+		stop_fast(&d->stop);
 	else
-		stop_slowly(d, d->conf->drain_us);
+		stop_slowly(&d->stop, d->conf->drain_us);
 }
 
 static void
@@ -138,7 +53,9 @@ op_drain(void *ctx)
 static void
 op_orphaned(void *ctx)
 {
-	stop_fast(ctx);
+	struct daemon *d = ctx;
+
+	stop_fast(&d->stop);
 }
 
 static const char *
@@ -165,16 +82,22 @@ static const struct server_ops server_ops = {
 static void
 on_term(struct daemon *d)
 {
-	if (d->phase == PHASE_RUN)
-		stop_slowly(d, d->conf->drain_us);
+	if (d->stop.phase == STOP_NOT)
+		stop_slowly(&d->stop, d->conf->drain_us);
 	else
-		stop_fast(d);
+		stop_fast(&d->stop);
+}
+
+static void
+on_int(struct daemon *d)
+{
+	stop_fast(&d->stop);
 }
 
 static void
 on_quit(struct daemon *d)
 {
-	stop_slowly(d, USEC_INFINITY);
+	stop_slowly(&d->stop, USEC_INFINITY);
 }
 
 static void
@@ -201,8 +124,8 @@ static const struct {
 	int signo;
 	void (*handle)(struct daemon *d);
 } signal_rows[] = {
-	{SIGTERM, on_term}, {SIGINT, stop_fast}, {SIGQUIT, on_quit},
-	{SIGHUP, on_hup},   {SIGUSR1, on_usr1},	 {SIGUSR2, on_usr2},
+	{SIGTERM, on_term}, {SIGINT, on_int},	{SIGQUIT, on_quit},
+	{SIGHUP, on_hup},   {SIGUSR1, on_usr1}, {SIGUSR2, on_usr2},
 };
 
 #define SIGNALS (sizeof(signal_rows) / sizeof(signal_rows[0]))
@@ -221,15 +144,11 @@ static void
 become_ready(struct daemon *d, mono_t now)
 {
 	char *text = report_line(d->pools);
-	char *message = mem_printf("READY=1\nSTATUS=%s", text);
 
 	d->ready = true;
 	log_event(LOG_EVENT_READY, LOG_INFO, "ready: %s", text);
-	if (notify_send(message))
-		report_sent(&d->report, d->pools, now);
-	else
-		d->report.owes_ready = true; /* must not be lost: with the next report */
-	free(message);
+	report_now(&d->report, d->pools, now);
+	notify_owe(&d->notify, "READY=1");
 	free(text);
 }
 
@@ -240,10 +159,10 @@ on_turn(void *ctx, mono_t now)
 
 	pools_turn(d->pools, now);
 	server_turn(d->server);
-	if (!d->ready && d->phase == PHASE_RUN && pools_settled(d->pools))
+	if (!d->ready && d->stop.phase == STOP_NOT && pools_settled(d->pools))
 		become_ready(d, now);
-	if (d->phase != PHASE_RUN)
-		stop_proceed(d, now);
+	if (d->stop.phase != STOP_NOT)
+		stop_proceed(&d->stop, now);
 	else if (d->ready)
 		report_turn(&d->report, d->pools, now);
 }
@@ -299,15 +218,20 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 	for (size_t i = 0; i < SIGNALS; i++)
 		signals[i] = signal_rows[i].signo;
 	d->conf = setup->conf;
-	d->limit.on_due = on_limit;
 	r = loop_new(&loop_ops, d, signals, &d->loop);
 	if (r < 0) {
 		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
 		return EX_OSERR;
 	}
-	report_init(&d->report, d->loop);
+	notify_init(&d->notify, d->loop);
+	report_init(&d->report, d->loop, &d->notify);
 	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
 	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
+	stop_init(&d->stop, &(struct stop){.conf = d->conf,
+					   .loop = d->loop,
+					   .pools = d->pools,
+					   .server = d->server,
+					   .notify = &d->notify});
 	if (open_socket(d, setup) < 0)
 		return EX_UNAVAILABLE;
 	r = loop_watchdog(d->loop);
@@ -319,7 +243,7 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 int
 daemon_run(const struct daemon_setup *setup)
 {
-	struct daemon d = {.phase = PHASE_RUN};
+	struct daemon d = {.ready = false};
 	int status = daemon_build(&d, setup);
 
 	if (!status) {
@@ -336,6 +260,7 @@ daemon_run(const struct daemon_setup *setup)
 	}
 	server_free(d.server);
 	pools_free(d.pools);
+	notify_fini(&d.notify);
 	loop_free(d.loop);
 	return status;
 }

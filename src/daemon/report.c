@@ -59,37 +59,32 @@ static void
 on_due(struct timer *t, mono_t now)
 {
 	struct report *r = container_of(t, struct report, timer);
-	char *text = report_line(r->pools);
-	char *message = mem_printf("%sSTATUS=%s", r->owes_ready ? "READY=1\n" : "", text);
 
-	if (notify_send(message)) {
-		report_sent(r, r->pools, now);
-		r->owes_ready = false;
-	} else {
-		r->last = now; /* its queue is full: in a second, perhaps */
-	}
-	free(message);
+	report_now(r, r->pools, now);
+}
+
+void
+report_init(struct report *r, struct loop *l, struct notify *n)
+{
+	*r = (struct report){.loop = l, .notify = n, .timer.on_due = on_due};
+}
+
+void
+report_now(struct report *r, const struct pools *ps, mono_t now)
+{
+	char *text = report_line(ps);
+
+	notify_status(r->notify, text);
 	free(text);
-}
-
-void
-report_init(struct report *r, struct loop *l)
-{
-	*r = (struct report){.loop = l, .timer.on_due = on_due};
-}
-
-void
-report_sent(struct report *r, struct pools *ps, mono_t now)
-{
 	r->last = now;
 	r->seen = fingerprint(ps);
 }
 
 void
-report_turn(struct report *r, struct pools *ps, mono_t now)
+report_turn(struct report *r, const struct pools *ps, mono_t now)
 {
 	(void)now;
-	if (!notify_wanted() || timer_is_set(&r->timer) || fingerprint(ps) == r->seen)
+	if (!r->notify->wanted || timer_is_set(&r->timer) || fingerprint(ps) == r->seen)
 		return;
 	r->pools = ps;
 	timer_set(loop_timers(r->loop), &r->timer, mono_add(r->last, INTERVAL_US));

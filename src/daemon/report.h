@@ -7,20 +7,22 @@
  */
 #pragma once
 
+#include "io/notify.h"
 #include "pool/pool.h"
 
 struct report {
 	struct loop *loop;
+	struct notify *notify;
 	struct timer timer; /* the next STATUS=, when one is due */
-	struct pools *pools;
+	const struct pools *pools;
 	mono_t last;
-	uint64_t seen;	 /* fingerprint of what was said last */
-	bool owes_ready; /* READY=1 could not be sent */
+	uint64_t seen; /* fingerprint of what was said last */
 };
 
-void report_init(struct report *r, struct loop *l);
-void report_turn(struct report *r, struct pools *ps, mono_t now);
-void report_sent(struct report *r, struct pools *ps, mono_t now);
+void report_init(struct report *r, struct loop *l, struct notify *n);
+void report_turn(struct report *r, const struct pools *ps, mono_t now);
+/* Say it, whether it is due or not. */
+void report_now(struct report *r, const struct pools *ps, mono_t now);
 
 /* "3 pools, 12/24 workers, 10 busy, 351 queued; thumbs degraded: …"; malloc'ed. */
 char *report_line(const struct pools *ps);
