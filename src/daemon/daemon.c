@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "control/server.h"
 #include "daemon/report.h"
+#include "daemon/socket.h"
 #include "daemon/stop.h"
 #include "io/notify.h"
 
@@ -26,6 +27,7 @@ struct daemon {
 	struct notify notify;
 	struct report report;
 	struct stop stop;
+	char *kept_socket; /* by what name the manager keeps a duplicate; NULL: it does not */
 	bool ready;
 };
 
@@ -165,6 +167,8 @@ on_turn(void *ctx, mono_t now)
 		stop_proceed(&d->stop, now);
 	else if (d->ready)
 		report_turn(&d->report, d->pools, now);
+	if (!d->server->listening)
+		socket_forget(&d->notify, &d->kept_socket);
 }
 
 static const struct loop_ops loop_ops = {.on_turn = on_turn, .on_signal = on_signal};
@@ -186,26 +190,22 @@ raise_nofile(void)
 	return limit.rlim_cur;
 }
 
+/* 0 or a status of <sysexits.h>. */
 static int
 open_socket(struct daemon *d, const struct daemon_setup *setup)
 {
-	const struct conf *c = d->conf;
 	struct listener l;
-	struct buf why = {0};
-	int r = 0;
+	int r = 0, status;
 
 	if (setup->connected_fd >= 0) {
 		for (int fd = setup->connected_fd; r == 0 && fd <= setup->connected_last; fd++)
 			r = server_adopt(d->server, fd);
-		return r;
+		return r < 0 ? EX_UNAVAILABLE : 0;
 	}
-	r = listener_inherit(&l, &why);
-	if (r == 0)
-		r = listener_open(&l, c->control.listen, c->control.mode, c->control.gid, &why);
-	if (r < 0)
-		log_msg(LOG_ERR, "%.*s", (int)buf_len(&why) - 1, buf_head(&why));
-	buf_free(&why);
-	return r < 0 ? r : server_listen(d->server, &l);
+	status = socket_open(d->conf, &d->notify, &l, &d->kept_socket);
+	if (status)
+		return status;
+	return server_listen(d->server, &l) < 0 ? EX_OSERR : 0;
 }
 
 static int
@@ -213,7 +213,7 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 {
 	int signals[SIGNALS + 1] = {0};
 	uint64_t soft = raise_nofile();
-	int r;
+	int r, status;
 
 	for (size_t i = 0; i < SIGNALS; i++)
 		signals[i] = signal_rows[i].signo;
@@ -232,8 +232,9 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 					   .pools = d->pools,
 					   .server = d->server,
 					   .notify = &d->notify});
-	if (open_socket(d, setup) < 0)
-		return EX_UNAVAILABLE;
+	status = open_socket(d, setup);
+	if (status)
+		return status;
 	r = loop_watchdog(d->loop);
 	if (r < 0)
 		log_msg(LOG_WARNING, "watchdog: %s", strerror(-r));
@@ -259,6 +260,7 @@ daemon_run(const struct daemon_setup *setup)
 		log_event(LOG_EVENT_STOPPED, LOG_INFO, "stopped");
 	}
 	server_free(d.server);
+	socket_forget(&d.notify, &d.kept_socket);
 	pools_free(d.pools);
 	notify_fini(&d.notify);
 	loop_free(d.loop);

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define ACCEPTS_A_TURN 64
@@ -87,6 +86,8 @@ take_lock(struct listener *l, const char *path, struct buf *why)
 			fd_close(&l->lock_fd);
 	}
 	free(lock);
+	if (r == 0)
+		l->path = mem_strdup(path);
 	return r;
 }
 
@@ -124,7 +125,7 @@ bind_socket(struct listener *l, const char *path, mode_t mode, gid_t group, stru
 	umask(old);
 	if (r < 0)
 		return fail(why, path, "cannot bind the socket", -r);
-	l->path = mem_strdup(path);
+	l->bound = true;
 	if (group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0)
 		return fail(why, path, "cannot give the socket to its group", errno);
 	if (chmod(path, mode) < 0)
@@ -157,25 +158,83 @@ listener_open(struct listener *l, const char *path, mode_t mode, gid_t group, st
 	return r;
 }
 
-int
-listener_inherit(struct listener *l, struct buf *why)
+/* ---- a socket of ours that was kept ---- */
+
+/* What is at the path of a socket cannot be seen from the socket. So its file
+ * goes into the name: that number is not given again while the socket is there. */
+static char *
+kept_name(const struct stat *st)
 {
-	int n = sd_listen_fds(1);
+	return mem_printf(LISTENER_KEPT "-%llx-%llx", (unsigned long long)st->st_dev,
+			  (unsigned long long)st->st_ino);
+}
+
+char *
+listener_kept_name(const struct listener *l)
+{
+	struct stat st;
+
+	return l->bound && lstat(l->path, &st) == 0 ? kept_name(&st) : NULL;
+}
+
+/* Take the lock of the socket's own path, and see that it is still there. */
+static int
+claim(struct listener *l, const char *name, struct stat *ret_st, struct buf *why)
+{
+	struct sockaddr_un sa = {0};
+	socklen_t len = sizeof(sa) - 1; /* a path of all bytes has no end */
+	char *is;
+	int r;
+
+	if (getsockname(l->fd, (struct sockaddr *)&sa, &len) < 0)
+		return fail(why, name, "cannot find its path", errno);
+	r = take_lock(l, sa.sun_path, why);
+	if (r < 0)
+		return r;
+	if (lstat(l->path, ret_st) < 0)
+		return fail(why, l->path, "cannot look at it", errno);
+	is = kept_name(ret_st);
+	l->bound = strcmp(is, name) == 0;
+	free(is);
+	if (!l->bound)
+		buf_putf(why, "%s: leads to it no more\n", l->path);
+	return l->bound ? 0 : -ESTALE;
+}
+
+bool
+listener_restore(struct listener *l, int take_fd, const char *name, const char *path, mode_t mode,
+		 gid_t group, struct buf *why)
+{
+	struct stat st;
+	int r;
 
 	listener_init(l);
-	if (n <= 0)
-		return n;
-	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
-		if (l->fd < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
-			l->fd = fd;
-		else
-			close(fd);
-	if (l->fd < 0) {
-		buf_puts(why, "socket activation: no listening AF_UNIX stream socket among the "
-			      "descriptors passed\n");
-		return -EINVAL;
+	l->fd = take_fd;
+	r = claim(l, name, &st, why);
+	if (r == 0 && (strcmp(l->path, path) != 0 || (st.st_mode & 07777) != mode ||
+		       st.st_gid != (group == (gid_t)-1 ? getegid() : group))) {
+		buf_putf(why, "%s: another path, mode or group is configured now\n", l->path);
+		r = -ESTALE;
 	}
-	return fd_set_nonblock(l->fd) < 0 ? -errno : 1;
+	/* Again, for its clients are told whose it is: of who listened last. */
+	if (r == 0 && listen(l->fd, SOMAXCONN) < 0)
+		r = fail(why, l->path, "cannot listen", errno);
+	if (r < 0)
+		listener_close(l);
+	return r == 0;
+}
+
+int
+listener_inherit(struct listener *l, int take_fd)
+{
+	int r;
+
+	listener_init(l);
+	l->fd = take_fd;
+	r = fd_set_nonblock(l->fd);
+	if (r < 0)
+		listener_close(l);
+	return r;
 }
 
 /* ---- accepting ---- */
@@ -247,10 +306,13 @@ listener_close(struct listener *l)
 		watch_remove(l->loop, &l->watch);
 		timer_clear(loop_timers(l->loop), &l->rearm);
 	}
+	if (l->bound) {
+		unlink(l->path);
+		shutdown(l->fd, SHUT_RDWR); /* wherever a duplicate of it may be */
+	}
 	if (l->path) {
 		char *lock = mem_printf("%s.lock", l->path);
 
-		unlink(l->path);
 		unlink(lock);
 		free(lock);
 	}

@@ -386,14 +386,30 @@ class Notify:
         self.s.bind(self.path)
         os.chmod(self.path, 0o666)
         self.seen = []  # (monotonic time, field)
+        self.keeps = False
+        self.kept = {}  # descriptors by name, where it keeps them
 
     def take(self, timeout):
         if select.select([self.s], [], [], timeout)[0]:
             now = time.monotonic()
-            for field in self.s.recv(65536).decode().splitlines():
+            data, fds = socket.recv_fds(self.s, 65536, 16)[:2]
+            fields = data.decode().splitlines()
+            for field in fields:
                 self.seen.append((now, field))
+            self.keep(dict(f.split("=", 1) for f in fields), fds)
             return True
         return False
+
+    def keep(self, fields, fds):
+        """FDSTORE=1 and FDSTOREREMOVE=1, as the service manager has them."""
+        if "FDSTOREREMOVE" in fields and fields["FDNAME"] in self.kept:
+            os.close(self.kept.pop(fields["FDNAME"]))
+        for fd in fds:
+            os.set_inheritable(fd, False)
+            if self.keeps and "FDSTORE" in fields:
+                self.kept[fields["FDNAME"]] = fd
+            else:
+                os.close(fd)
 
     def drain(self):
         while self.take(0):
@@ -418,6 +434,8 @@ class Notify:
 
     def close(self):
         self.s.close()
+        while self.kept:
+            os.close(self.kept.popitem()[1])
 
 
 def base_env(**more):

@@ -5,7 +5,6 @@ import os
 import pathlib
 import pwd
 import signal
-import socket
 import stat
 import time
 
@@ -227,56 +226,6 @@ def test_root_must_be_asked_for(make):
     d = make(conf_text='pools = ( { name = "p"; command = [ "/bin/cat" ]; } );\n')
     r = run(PREFORKD, "-t", "-c", d.conf)
     assert r.returncode == 78 and b"run_as.user" in r.stdout + r.stderr
-
-
-# ---- socket activation ----------------------------------------------------
-
-
-def listening(path):
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    s.bind(path)
-    s.listen(64)
-    return s
-
-
-def test_socket_activation_by_hand(make):
-    d = make(pool("p"))
-    s = listening(d.socket)
-    client = d.client()  # before there is a daemon: waits in the backlog
-    client.send("RUN", "p", "environ")
-    fd = s.fileno()
-
-    def child():
-        os.environ["LISTEN_PID"] = str(os.getpid())  # for exec: set below by sh
-        os.dup2(fd, 3, inheritable=True)
-
-    d.start(
-        command=["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'] + d.command(),
-        preexec_fn=child,
-        close_fds=False,
-    )
-    s.close()
-    env = client.read()
-    assert b"PREFORKD_POOL=p" in env and b"LISTEN_" not in env
-    d.stop(fds=False)
-    assert os.path.exists(d.socket), "the socket is the service manager's: it stays"
-
-
-def test_socket_activation_by_systemd(make):
-    d = make(pool("p"))
-    d.start(
-        ready=False,
-        command=["systemd-socket-activate", "-l", d.socket]
-        + ["-E", "NOTIFY_SOCKET=" + d.notify.path]
-        + d.command(),
-    )
-    d.wait_log("Listening on")
-    client = d.client()
-    client.send("PING")
-    d.notify.wait("READY=1", d.proc)
-    assert client.read() == "PONG"
-    assert d.cmd("RUN", "p", "echo activated") == b"activated"
-    assert d.status()["pid"] == d.pid
 
 
 # ---- sd_notify -------------------------------------------------------------
