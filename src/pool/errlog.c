@@ -12,8 +12,6 @@
 #define READ_MAX 4096	/* bytes read a turn */
 #define DRAIN_MAX 65536 /* bytes read when the process is gone */
 #define LINE_MAX_ 2048	/* a longer line is cut into several */
-#define LINES_A_SECOND 100
-#define LINES_BURST 500
 
 static struct log_about
 errlog_about(struct errlog *e)
@@ -21,33 +19,18 @@ errlog_about(struct errlog *e)
 	return worker_about(container_of(e, struct worker, err));
 }
 
-/* One line's leave to be logged, from a bucket that fills with time. */
-static bool
-errlog_allow(struct errlog *e, mono_t now)
-{
-	int64_t gained = mono_since(now, e->filled) * LINES_A_SECOND / USEC_PER_MSEC;
-
-	if (gained > 0) {
-		e->tokens += gained;
-		if (e->tokens > LINES_BURST * 1000)
-			e->tokens = LINES_BURST * 1000;
-		e->filled = now;
-	}
-	if (e->tokens < 1000)
-		return false;
-	e->tokens -= 1000;
-	return true;
-}
-
-static void
+/* Whichever process wrote them, and at whichever job. */
+void
 errlog_tell_dropped(struct errlog *e)
 {
 	struct log_about about = errlog_about(e);
+	uint64_t dropped = bucket_take_refused(&e->lines);
 
-	if (e->dropped)
+	about = (struct log_about){
+		.pool = about.pool, .worker = about.worker, .event = LOG_EVENT_LINES_DROPPED};
+	if (dropped)
 		log_about(&about, LOG_WARNING, "%llu lines of the worker's dropped",
-			  (unsigned long long)e->dropped);
-	e->dropped = 0;
+			  (unsigned long long)dropped);
 }
 
 /* Lines may begin with sd-daemon's level, "<3>". */
@@ -66,10 +49,8 @@ errlog_level(const char **line, size_t *len)
 bool
 errlog_admit(struct errlog *e)
 {
-	if (!errlog_allow(e, loop_now(e->loop))) {
-		e->dropped++;
+	if (!mishap_admit(container_of(e, struct worker, err)->pool, &e->lines))
 		return false;
-	}
 	errlog_tell_dropped(e);
 	return true;
 }
@@ -151,8 +132,7 @@ errlog_open(struct errlog *e, struct loop *l, int take_fd)
 		.loop = l,
 		.fd = take_fd,
 		.watch.fd = -1,
-		.tokens = LINES_BURST * 1000,
-		.filled = loop_now(l),
+		.lines = e->lines,
 	};
 	r = watch_add(l, &e->watch, take_fd, EPOLLIN, on_stderr);
 	if (r < 0)
@@ -170,7 +150,6 @@ errlog_drain(struct errlog *e)
 	while (left-- && errlog_read(e))
 		;
 	errlog_lines(e, true);
-	errlog_tell_dropped(e);
 }
 
 void
@@ -182,5 +161,5 @@ errlog_close(struct errlog *e)
 	fd_close(&e->fd);
 	buf_free(&e->line);
 	free(e->last);
-	*e = (struct errlog){.fd = -1, .watch.fd = -1};
+	*e = (struct errlog){.fd = -1, .watch.fd = -1, .lines = e->lines};
 }

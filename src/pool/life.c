@@ -88,6 +88,7 @@ charge(struct job *j, const struct worker *w, const char *how)
 	pool_decide(j, JOB_FAILED, REASON_CRASHED,
 		    last ? mem_printf("worker %s: %s", how, last) : mem_printf("worker %s", how));
 	replace(&j->run->last_stderr, last);
+	mishap_job(w, j, LOG_EVENT_JOB_CRASHED, "");
 }
 
 /* May a job that the process had when it died be given to another? One that was
@@ -166,7 +167,7 @@ start_error(const struct worker *w, const char *how)
 void
 life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now)
 {
-	struct log_about about = worker_about(w);
+	struct log_about about = {.pool = p->conf->name, .event = LOG_EVENT_POOL_DEGRADED};
 	bool held = throttle_holds(&p->throttle);
 
 	w->failed = true;
@@ -175,11 +176,9 @@ life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now
 	free(p->last_error);
 	p->last_error = take_error;
 	replace(&p->last_stderr, w->err.last);
-	log_about(&about, LOG_WARNING, "worker %s", p->last_error);
-	if (!held && throttle_holds(&p->throttle)) {
-		about = (struct log_about){.pool = p->conf->name, .event = LOG_EVENT_POOL_DEGRADED};
+	mishap_worker(w, LOG_EVENT_WORKER_DIED, LOG_WARNING, "%s", p->last_error);
+	if (!held && throttle_holds(&p->throttle))
 		log_about(&about, LOG_ERR, "degraded: %s", p->last_error);
-	}
 }
 
 void
@@ -206,10 +205,9 @@ life_forgive(struct pool *p)
 static void
 log_death(const struct worker *w, const char *how, bool expected)
 {
-	struct log_about about = worker_about(w);
-
-	log_about(&about, expected ? LOG_INFO : LOG_WARNING, "worker %s after %llu job%s", how,
-		  (unsigned long long)w->answers, w->answers == 1 ? "" : "s");
+	mishap_worker(w, expected ? LOG_EVENT_NONE : LOG_EVENT_WORKER_DIED,
+		      expected ? LOG_INFO : LOG_WARNING, "%s after %llu job%s", how,
+		      (unsigned long long)w->answers, w->answers == 1 ? "" : "s");
 }
 
 /* In words that anybody may hear: not what the worker wrote, which is for the log
@@ -236,20 +234,23 @@ life_dead(struct worker *w, mono_t now)
 {
 	struct pool *p = w->pool;
 	bool ours; /* it was ended for a reason that is not its start */
-	bool charged;
+	bool charged, last_words;
 	bool early = w->blame || mono_since(now, w->spawned) < p->conf->start.timeout_us;
 	char *how;
 
 	hear_out(w);
-	if (w->broken && w->state != SLOT_KILL)
-		p->stats.broken++; /* in its last words: it is not there any more to be killed */
+	last_words = w->broken && w->state != SLOT_KILL;
+	if (last_words)
+		p->stats.broken++; /* it is not there any more to be killed */
 	how = death_text(w);
 	charged = settle_flights(w, how);
 	ours = (w->retiring || slot_is_stopping(w->state)) && !w->blame && !w->broken &&
 	       !w->ended_early;
 	w->failed = false;
 	if (w->answers || charged || ours || !early || w->index >= p->wanted)
-		log_death(w, how, ours || w->broken || (!charged && WIFEXITED(w->proc.status)));
+		log_death(w, how,
+			  ours || (w->broken ? !last_words :
+					       !charged && WIFEXITED(w->proc.status)));
 	else
 		life_failed_start(p, w, start_error(w, how), now);
 	free(how);
@@ -262,8 +263,6 @@ life_dead(struct worker *w, mono_t now)
 static void
 life_deadline(struct worker *w, mono_t now)
 {
-	struct log_about about = worker_about(w);
-
 	if (worker_is_done(w) && !slot_is_stopping(w->state)) {
 		w->ended_early = true;
 		worker_kill(w, now);
@@ -286,9 +285,8 @@ life_deadline(struct worker *w, mono_t now)
 		worker_term(w, now);
 		return;
 	case SLOT_TERM:
-		about.event = LOG_EVENT_WORKER_KILLED;
-		log_about(&about, LOG_WARNING,
-			  "worker still there after SIGTERM and its grace: SIGKILL");
+		mishap_worker(w, LOG_EVENT_WORKER_KILLED, LOG_WARNING,
+			      "still there after SIGTERM and its grace: SIGKILL");
 		worker_kill(w, now);
 		return;
 	case SLOT_KILL:
@@ -300,10 +298,7 @@ life_deadline(struct worker *w, mono_t now)
 static void
 life_broken(struct worker *w, mono_t now)
 {
-	struct log_about about = worker_about(w);
-
-	about.event = LOG_EVENT_WORKER_KILLED;
-	log_about(&about, LOG_ERR, "worker %s: killed", w->broken);
+	mishap_worker(w, LOG_EVENT_WORKER_KILLED, LOG_ERR, "%s: killed", w->broken);
 	w->pool->stats.broken++;
 	worker_kill(w, now);
 }

@@ -34,7 +34,8 @@ pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf)
 			   .place = place,
 			   .conf = conf,
 			   .timer.on_due = on_retry,
-			   .probation.on_due = on_probation};
+			   .probation.on_due = on_probation,
+			   .untold.on_due = mishap_on_untold};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		list_init(lists[i]);
 	queue_init(&p->queue);
@@ -49,6 +50,7 @@ pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf)
 void
 pool_free(struct pool *p)
 {
+	mishap_tell_untold(p);
 	roster_fini(p);
 	list_foreach(it, next, &p->pools->all) {
 		struct job *j = container_of(it, struct job, all);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "core/bucket.h"
 #include "core/conf.h"
 #include "core/job.h"
 #include "core/queue.h"
@@ -58,6 +59,9 @@ struct pool {
 	uint64_t restart_generation; /* all workers up to it are to be replaced; 0: some only */
 	struct list in_hand;	     /* workers that it has at: ending, down, or starting anew */
 	struct timer probation;	     /* when one of these is proven */
+
+	struct bucket lines; /* leave for lines about workers that died, jobs that failed */
+	struct timer untold; /* when it is told how many lines were dropped */
 
 	struct throttle throttle;
 	struct timer timer; /* the throttle's next try */
@@ -265,6 +269,12 @@ void roster_init(struct pool *p); /* the slots that the configuration asks for *
 void roster_fini(struct pool *p);
 void pool_pump(struct pool *p, mono_t now);
 void settle_on_job_due(struct timer *t, mono_t now);
+
+/* Leave for one line of the log that may come thick, from the pool's bucket or a slot's.
+ * What is refused is counted, and told within a second; or now. */
+bool mishap_admit(struct pool *p, struct bucket *b);
+void mishap_on_untold(struct timer *t, mono_t now);
+void mishap_tell_untold(struct pool *p);
 
 /* Record j's end (it is queued or running, undecided) and wake. */
 void pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pump - what the files of the pump (pump.c, settle.c, life.c) have of each other.
+ * pump - what the files of the pump (pump.c, settle.c, life.c, restart.c, mishap.c) have of each other.
  *
  * Floor 4, inside of it: nobody else includes this.
  */
@@ -10,6 +10,14 @@
 
 /* Move the jobs whose end is recorded to it; drop those that were kept long enough. */
 void settle_jobs(struct pool *p, mono_t now);
+
+/* ---- mishap.c: lines of the log that may come thick ---- */
+/* A worker died, say, or has to be killed: "worker " and how. */
+void mishap_worker(const struct worker *w, enum log_event event, int level, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* A job of w's has failed, by what its record says. hint: more words, or "". */
+void mishap_job(const struct worker *w, const struct job *j, enum log_event event,
+		const char *hint);
 
 /* Go on with a restart, as far as it can. */
 void restart_turn(struct pool *p, mono_t now);

@@ -7,6 +7,8 @@
 #include "base/parse.h"
 #include "pool/pump.h"
 
+#include <stdio.h>
+
 static void
 count_end(struct pool *p, const struct job *j, mono_t now)
 {
@@ -108,6 +110,27 @@ take_from_worker(struct pool *p, struct job *j, mono_t now)
 		worker_term(w, now);
 }
 
+/* Those that have failed by a crash or a timeout are told of anyway. */
+static void
+log_end(const struct pool *p, const struct job *j)
+{
+	const char *reason = job_reason_name((enum job_reason)j->reason);
+	const struct job_run *run = j->run;
+	struct log_about about = {
+		.pool = p->conf->name,
+		.worker = run->pid ? (int)run->worker + 1 : 0,
+		.pid = run->pid,
+		.job = j->id,
+	};
+	char took[64] = "";
+
+	if (!mono_is_never(run->started))
+		(void)snprintf(took, sizeof(took), ", took %.3f ms",
+			       (double)mono_since(run->ended, run->started) / USEC_PER_MSEC);
+	log_about(&about, LOG_DEBUG, "job %s%s%s%s", job_state_name((enum job_state)j->state),
+		  reason ? ": " : "", reason ? reason : "", took);
+}
+
 static void
 finish(struct pool *p, struct job *j, mono_t now)
 {
@@ -124,6 +147,8 @@ finish(struct pool *p, struct job *j, mono_t now)
 	j->decided = false;
 	job_move(j, (enum job_state)j->verdict, (enum job_reason)j->reason);
 	count_end(p, j, now);
+	if (log_wants(LOG_DEBUG))
+		log_end(p, j);
 	tell_job(j);
 	tell_waiters(j);
 	if (j->attached)
@@ -175,13 +200,8 @@ settle_on_job_due(struct timer *t, mono_t now)
 		return;
 	format_duration(limit, job_timeout_us(j, p->conf->job.timeout_us));
 	pool_decide(j, JOB_FAILED, REASON_TIMEOUT, mem_printf("took longer than %s", limit));
-	if (!w->answers) {
-		struct log_about about = worker_about(w);
-
-		about.job = j->id;
-		log_about(&about, LOG_WARNING,
-			  "no answer to the first job within %s: is its output buffered? "
-			  "(stdbuf -oL, flush=True)",
-			  limit);
-	}
+	mishap_job(w, j, LOG_EVENT_JOB_TIMEOUT,
+		   w->answers ? "" :
+				", and was its worker's first: is the output buffered? "
+				"(stdbuf -oL, flush=True)");
 }

@@ -31,10 +31,8 @@ struct errlog {
 	struct watch watch;
 	int fd;
 	struct buf line;
-	char *last;	  /* the last line that was not empty, escaped; malloc'ed */
-	uint64_t dropped; /* lines not logged since the last one that was */
-	int64_t tokens;	  /* lines that may be logged now, times 1000 */
-	mono_t filled;
+	char *last;	     /* the last line that was not empty, escaped; malloc'ed */
+	struct bucket lines; /* of all processes that the slot has had */
 };
 
 struct worker {
@@ -182,8 +180,9 @@ int errlog_open(struct errlog *e, struct loop *l, int take_fd);
 /* Leave to log one line of the worker's, whichever way it came; one that must not
  * is counted. */
 bool errlog_admit(struct errlog *e);
-void errlog_drain(struct errlog *e); /* read what is there; the process is gone */
-void errlog_close(struct errlog *e); /* also frees last */
+void errlog_tell_dropped(struct errlog *e); /* if there are any */
+void errlog_drain(struct errlog *e);	    /* read what is there; the process is gone */
+void errlog_close(struct errlog *e);	    /* also frees last */
 
 /* ---- environment.c ---- */
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""What the log tells of workers and jobs that came to a bad end: a line each, but no flood."""
+import json
+import re
+import time
+
+import lib
+from lib import pool
+
+JSON = {"format": "json"}
+
+
+def events(d, *words):
+    found = [json.loads(line) for line in d.log().splitlines()]
+    return [e for e in found if e.get("event") in words]
+
+
+def wait_events(d, word, count=1):
+    lib.poll(lambda: len(events(d, word)) >= count, "%d times %s" % (count, word))
+    return events(d, word)
+
+
+def submit(d, payload, *options):
+    jid = d.cmd("SUBMIT", "p", payload, *options).decode()
+    d.wait_state(jid, "done", "failed", "cancelled")
+    return jid
+
+
+def test_crash(start):
+    d = start(pool("p", workers=2), log=JSON)
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+    jid = submit(d, "stderr-exit last words")
+    (job,) = wait_events(d, "job-crashed")
+    (worker,) = wait_events(d, "worker-died")
+    pid = int(d.job(jid)["pid"])
+    assert (job["level"], job["pool"], job["job"], job["worker_pid"]) == ("warning", "p", jid, pid)
+    assert (worker["level"], worker["pool"], worker["worker_pid"]) == ("warning", "p", pid)
+    assert job["worker"] == worker["worker"] == int(d.job(jid)["worker"])
+    assert re.fullmatch("job failed: worker exited with status .*: last words", job["message"])
+    assert "job" not in worker, "what it had is settled"
+
+
+def test_timeout(start):
+    d = start(pool("p", job={"timeout": "30ms"}), log=JSON)
+    first = submit(d, "hang")
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+    second = submit(d, "hang")
+    told = wait_events(d, "job-timeout", 2)
+    assert [e["job"] for e in told] == [first, second]
+    assert {e["level"] for e in told} == {"warning"} and {e["pool"] for e in told} == {"p"}
+    assert "job failed: took longer than 30ms, and was its worker's first" in told[0]["message"]
+    assert told[1]["message"] == "job failed: took longer than 30ms"
+    assert all(e["worker"] == 0 and e["worker_pid"] for e in told)
+    assert not events(d, "job-crashed", "worker-died"), "it was ended for the timeout"
+
+
+def test_broken_protocol(start):
+    d = start(pool("p", "/bin/sh", "-c", "while read -r j; do echo nonsense; done"), log=JSON)
+    jid = submit(d, "x")
+    (killed,) = wait_events(d, "worker-killed")
+    (job,) = wait_events(d, "job-crashed")
+    assert killed["level"] == "error" and killed["job"] == job["job"] == jid
+
+
+def test_last_words_that_break_the_protocol(start):
+    """The worker is gone when they are read: that it was no good is told all the same."""
+    d = start(pool("p"), log=JSON)
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+    submit(d, "half")
+    (worker,) = wait_events(d, "worker-died")
+    assert worker["level"] == "warning"
+
+
+def test_a_stop_is_no_mishap(make):
+    d = make(pool("p", workers=3), log=JSON).start()
+    assert d.cmd("RUN", "p", "echo x") == b"x"
+    d.stop()
+    seen = [json.loads(line).get("event") for line in d.log().splitlines()]
+    assert [e for e in seen if e] == ["ready", "stopping", "stopped"]
+
+
+def test_no_flood(start):
+    """Each death, or what was not said of it in time, and that without another line."""
+    d = start(pool("p", workers=4), log=JSON)
+    c = d.client()
+    replies = c.pipeline([("RUN", "p", "exit 3")] * 700)
+    assert {r.code for r in replies} == {"CRASHED"}
+    crashed = int(d.pool("p")["crashed"])
+    d.wait_pool("p", "the deaths", lambda p: p["exited"] == 700)
+
+    def told():
+        lines = len(events(d, "job-crashed", "worker-died"))
+        dropped = events(d, "log-lines-dropped")
+        assert all(e["pool"] == "p" and "worker" not in e for e in dropped)
+        return lines, sum(int(e["message"].split()[0]) for e in dropped)
+
+    lib.poll(lambda: sum(told()) == crashed + 700, "all of %d: %s" % (crashed + 700, told()))
+    lines, dropped = told()
+    assert lines >= 500 and dropped > 0
+
+
+def test_standard_error_of_a_slot(start):
+    """The bound is the slot's, not the process's; what was dropped is told while it lives."""
+    d = start(pool("p"), log=JSON)
+    begun = time.monotonic()
+    for count in (1, 2):
+        assert d.cmd("RUN", "p", "stderr-flood 2000") == b"after flood"
+        told = wait_events(d, "log-lines-dropped", count)[-1]
+        assert told["pool"] == "p" and told["worker"] == 0 and "job" not in told
+        d.cmd("RUN", "p", "exit 1")
+    lines = len(re.findall("of a flood of lines", d.log()))
+    assert 500 <= lines <= 510 + 100 * (time.monotonic() - begun)
+
+
+def test_each_end_at_debug(start):
+    d = start(pool("p"), log={**JSON, "level": "debug"})
+    jid = submit(d, "echo x")
+    bad = submit(d, "err no")
+    d.cmd("PAUSE", "p")
+    queued = d.cmd("SUBMIT", "p", "echo y").decode()
+    assert d.cmd("CANCEL", queued) == 1
+    d.wait_state(queued, "cancelled")
+    seen = [json.loads(line) for line in d.log().splitlines()]
+    ends = {e["job"]: e for e in seen if e["message"].startswith("job ")}
+    assert re.fullmatch(r"job done, took \d+\.\d{3} ms", ends[jid]["message"])
+    assert ends[jid]["worker"] == 0 and ends[jid]["worker_pid"] and ends[jid]["level"] == "debug"
+    assert ends[bad]["message"].startswith("job failed: error, took ")
+    assert ends[queued]["message"] == "job cancelled: request" and "worker" not in ends[queued]
