@@ -46,6 +46,7 @@ enum opt {
 	OPT_PROGRESS,
 	OPT_NO_PROGRESS,
 	OPT_SUMMARY,
+	OPT_HTTP,
 	OPT_MAX
 };
 

@@ -75,7 +75,9 @@ ctl_report_broken(const struct ctl *ctl)
 		ctl_warn("what answers is not preforkd: %s", r->errstr);
 		return STATUS_FAILED;
 	}
-	if (r->err == REDIS_ERR_IO && errno != EPIPE && errno != ECONNRESET)
+	if (ctl->patience_ms && r->err == REDIS_ERR_IO && errno == EAGAIN)
+		ctl_warn("the daemon did not answer within %d ms", ctl->patience_ms);
+	else if (r->err == REDIS_ERR_IO && errno != EPIPE && errno != ECONNRESET)
 		ctl_warn("the connection to the daemon broke: %s", strerror(errno));
 	else
 		ctl_warn("the daemon closed the connection");

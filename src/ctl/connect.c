@@ -64,6 +64,8 @@ report_connect(const char *path, int error)
 		ctl_warn("no daemon: there is no socket %s", shown);
 	else if (error == ECONNREFUSED)
 		ctl_warn("no daemon: nobody listens at %s", shown);
+	else if (error == EAGAIN) /* with patience alone: the backlog is full */
+		ctl_warn("the daemon takes no connections at %s", shown);
 	else
 		ctl_warn("cannot connect to %s: %s", shown, strerror(error));
 	ctl_hint("start it with: systemctl start preforkd; another socket: -s PATH or "

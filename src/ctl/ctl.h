@@ -55,6 +55,9 @@ void ctl_before_message(void (*call)(void));
 /* The second line of a message: what to do about it. */
 void ctl_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Both go to the end of *to from now on, and not to standard error. */
+void ctl_messages_to(struct buf *to);
+
 /* --- connect.c --- */
 
 /* The socket to use: the option, or the first of the usual places. The result

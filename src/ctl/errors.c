@@ -114,6 +114,27 @@ ctl_before_message(void (*call)(void))
 	before_message = call;
 }
 
+static struct buf *messages;
+
+void
+ctl_messages_to(struct buf *to)
+{
+	messages = to;
+}
+
+/* One write a message, so that lines of several programs do not mix. */
+static void
+say(const char *prefix, const char *fmt, va_list ap)
+{
+	char line[2048];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	if (messages)
+		buf_putf(messages, "%s%s\n", prefix, line);
+	else
+		fprintf(stderr, "%s%s\n", prefix, line);
+}
+
 void
 ctl_warn(const char *fmt, ...)
 {
@@ -121,13 +142,9 @@ ctl_warn(const char *fmt, ...)
 
 	if (before_message)
 		before_message();
-
-	/* one write a message, so that lines of several programs do not mix */
-	char line[2048];
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	say("preforkctl: ", fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "preforkctl: %s\n", line);
 }
 
 void
@@ -136,9 +153,7 @@ ctl_hint(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("  ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	say("  ", fmt, ap);
 	va_end(ap);
 }
 

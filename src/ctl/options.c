@@ -127,4 +127,5 @@ const struct option_row options[OPT_MAX] = {
 	[OPT_PROGRESS] = {.name = "progress", .summary = "show how far it is"},
 	[OPT_NO_PROGRESS] = {.name = "no-progress", .summary = "do not, on a terminal either"},
 	[OPT_SUMMARY] = {.name = "summary", .summary = "say how it went, at the end"},
+	[OPT_HTTP] = {.name = "http", .summary = "answer an HTTP request on standard input"},
 };

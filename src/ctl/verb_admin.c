@@ -57,20 +57,6 @@ verb_ping(struct ctl *ctl, const struct args *args)
 	return command_ok(ctl, words, 1, "PONG");
 }
 
-int
-verb_metrics(struct ctl *ctl, const struct args *args)
-{
-	const char *words[] = {"METRICS"};
-	redisReply *r = NULL;
-	int status = ctl_call_words(ctl, words, 1, &r);
-
-	(void)args;
-	if (!status && reply_is_text(r))
-		fwrite(r->str, 1, r->len, stdout);
-	freeReplyObject(r);
-	return status;
-}
-
 /* The daemon's version where one answers; none is no mistake here. */
 static redisReply *
 ask_daemon(struct ctl *ctl)

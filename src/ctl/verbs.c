@@ -123,7 +123,10 @@ const struct verb verbs[] = {
 	{.name = "metrics",
 	 .group = GROUP_LOOK,
 	 .summary = "print all counts as OpenMetrics, for a monitoring system",
-	 .more = "The figures of status --json and pools --json, and histograms, in that format.",
+	 .more = "The figures of status --json and pools --json, and histograms, in that format.\n"
+		 "With --http standard input and output are a connection, as under inetd or\n"
+		 "preforkd-metrics.socket: one request is answered, of Prometheus for one.",
+	 .options = OPT(HTTP),
 	 .run = verb_metrics},
 	{.name = "pools",
 	 .group = GROUP_LOOK,
