@@ -93,6 +93,12 @@ put_submit_error(struct request *r, const struct pool *p, int error, const char 
 		resp_put_errorf(out, "DRAINING",
 				"preforkd finishes what it has and takes no new jobs");
 		return;
+	case POOL_E_REMOVED:
+		resp_put_errorf(out, "NOPOOL",
+				"the pool '%s' was taken out of the configuration: it finishes "
+				"what it has",
+				p->conf->name);
+		return;
 	case POOL_E_KEY:
 		resp_put_errorf(out, "KEYMISMATCH", "this KEY names a job with another payload");
 		return;

@@ -6,12 +6,12 @@
 
 /* False: workers are only ended now, and r->out says so. */
 static bool
-may_change_workers(struct request *r)
+may_change_workers(struct request *r, const struct pool *p)
 {
-	if (r->server->pools->mode == POOLS_OPEN)
+	if (pool_mode(p) == POOLS_OPEN)
 		return true;
-	resp_put_errorf(r->out, "DRAINING",
-			"preforkd finishes what it has and starts nothing anew");
+	resp_put_errorf(r->out, "DRAINING", "%s finishes what it has and starts nothing anew",
+			p->mode == POOLS_OPEN ? "preforkd" : "the pool");
 	return false;
 }
 
@@ -55,7 +55,7 @@ cmd_scale(struct request *r)
 		put_bad_number(r, word, "workers", 1, CONF_WORKERS_MAX);
 		return;
 	}
-	if (!may_change_workers(r) || !has_room(r, p, (unsigned)n))
+	if (!may_change_workers(r, p) || !has_room(r, p, (unsigned)n))
 		return;
 	pool_scale(p, (unsigned)n);
 	server_share(r->server);
@@ -71,7 +71,7 @@ cmd_restart(struct request *r)
 	const struct resp_slice *word = r->argc > 2 ? &r->argv[2] : NULL;
 	uint64_t slot;
 
-	if (!p)
+	if (!p || !may_change_workers(r, p))
 		return;
 	if (r->argc > 3) {
 		resp_put_errorf(r->out, "ERR",
@@ -82,8 +82,6 @@ cmd_restart(struct request *r)
 		put_bad_number(r, word, "worker", 0, p->wanted - 1);
 		return;
 	}
-	if (!may_change_workers(r))
-		return;
 	if (word)
 		pool_restart_slot(p, (unsigned)slot);
 	else

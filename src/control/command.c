@@ -316,7 +316,7 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 	if (r.row && !is_allowed(&r, true))
 		return refusal(&r, r.pool);
 	if (r.row && r.row->defers && argc >= 2) {
-		if (!r.pool)
+		if (!r.pool || r.pool->mode != POOLS_OPEN)
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
 		limit = r.pool->conf->job.max_payload;
 		of_what = " (job.max_payload)";

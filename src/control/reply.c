@@ -77,6 +77,7 @@ static const struct {
 	[REASON_DOWN] = {"DOWN", "the pool's workers cannot start"},
 	[REASON_DRAINING] = {"DRAINING", "preforkd finishes what it has and takes no new jobs"},
 	[REASON_STOPPING] = {"CANCELLED", "preforkd is stopping"},
+	[REASON_RELOAD] = {"CANCELLED", "the pool was taken out of the configuration"},
 };
 
 const char *

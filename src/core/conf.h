@@ -116,3 +116,7 @@ struct conf {
 void conf_free(struct conf *c);
 void conf_access_free(struct conf_access *a);
 void conf_pool_free(struct conf_pool *p);
+
+/* Is a worker that was started with a as good as one started with b? What it has from
+ * its start is the same then: its program, whom it runs as, and how it is talked to. */
+bool conf_pool_same_worker(const struct conf_pool *a, const struct conf_pool *b);

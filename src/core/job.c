@@ -18,7 +18,7 @@ static const char *const reason_names[JOB_REASONS] = {
 	[REASON_ERROR] = "error",	[REASON_CRASHED] = "crashed",
 	[REASON_TIMEOUT] = "timeout",	[REASON_REQUEST] = "request",
 	[REASON_DOWN] = "down",		[REASON_DRAINING] = "draining",
-	[REASON_STOPPING] = "stopping",
+	[REASON_STOPPING] = "stopping", [REASON_RELOAD] = "reload",
 };
 
 /* May a job go from the first to the second? */

@@ -33,8 +33,9 @@ enum job_reason {
 	REASON_DOWN,	 /* cancelled: the pool's workers cannot start */
 	REASON_DRAINING, /* cancelled: the daemon drains */
 	REASON_STOPPING, /* cancelled: the daemon stops */
+	REASON_RELOAD,	 /* cancelled: a reload has left nobody who could do it */
 };
-#define JOB_REASONS 8
+#define JOB_REASONS 9
 
 struct job;
 

@@ -16,7 +16,7 @@ flight_at(const struct worker *w, unsigned i)
 {
 	unsigned at = w->first + i;
 
-	return &w->flights[at < w->pool->conf->pipeline ? at : at - w->pool->conf->pipeline];
+	return &w->flights[at < w->ring ? at : at - w->ring];
 }
 
 static unsigned
@@ -38,7 +38,7 @@ flight_take(struct worker *w, unsigned i)
 
 	for (; i > 0; i--)
 		*flight_at(w, i) = *flight_at(w, i - 1);
-	w->first = w->first + 1 < w->pool->conf->pipeline ? w->first + 1 : 0;
+	w->first = w->first + 1 < w->ring ? w->first + 1 : 0;
 	w->count--;
 	return f;
 }
@@ -209,12 +209,12 @@ worker_never_read(const struct worker *w, unsigned i)
 
 	if (start >= w->chan.sent)
 		return true;
-	if (w->pool->conf->channel == CHANNEL_PIPE) {
+	if (w->conf->channel == CHANNEL_PIPE) {
 		if (w->chan.wfd < 0 || ioctl(w->chan.wfd, FIONREAD, &unread) < 0)
 			return false;
 		return start >= w->chan.sent - (uint64_t)unread;
 	}
-	return w->chan.reset && w->pool->conf->pipeline == 1 && !w->cancelled;
+	return w->chan.reset && w->conf->pipeline == 1 && !w->cancelled;
 }
 
 /* ---- in ---- */

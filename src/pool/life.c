@@ -98,7 +98,7 @@ charge(struct job *j, const struct worker *w, const char *how)
 static bool
 is_excused(const struct worker *w, unsigned i, struct job *j)
 {
-	const struct conf_pool *conf = w->pool->conf;
+	const struct conf_pool *conf = w->conf;
 
 	if (conf->in_order && i > 0)
 		return true;
@@ -308,7 +308,7 @@ life_worker(struct worker *w, mono_t now)
 {
 	if (w->execed)
 		worker_execed(w);
-	if (w->ready && w->state == SLOT_STARTING)
+	if (w->state == SLOT_STARTING && (w->ready || !w->pool->conf->start.ready))
 		worker_ready(w);
 	if (w->due && !w->proc.exited) /* after the news that it may have waited for */
 		life_deadline(w, now);

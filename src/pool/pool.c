@@ -2,7 +2,7 @@
 #include "pool/pool.h"
 
 #include "base/mem.h"
-#include "pool/worker.h"
+#include "pool/pump.h"
 #include "wire/codec.h"
 
 #include <assert.h>
@@ -35,16 +35,35 @@ pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf)
 			   .conf = conf,
 			   .timer.on_due = on_retry,
 			   .probation.on_due = on_probation,
-			   .untold.on_due = mishap_on_untold};
+			   .untold.on_due = mishap_on_untold,
+			   .leave.on_due = adopt_on_leave_due};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		list_init(lists[i]);
 	queue_init(&p->queue);
-	p->by_load = mem_array(conf->pipeline, sizeof(*p->by_load));
-	for (unsigned i = 0; i < conf->pipeline; i++)
-		list_init(&p->by_load[i]);
+	pool_reserve_loads(p);
 	roster_init(p);
 	pool_wake(p);
 	return p;
+}
+
+/* It only grows: workers that were started with a longer pipeline may still be there. */
+void
+pool_reserve_loads(struct pool *p)
+{
+	unsigned n = p->conf->pipeline;
+	struct list *by_load;
+
+	if (n <= p->loads)
+		return;
+	by_load = mem_array(n, sizeof(*by_load));
+	for (unsigned i = 0; i < n; i++) {
+		list_init(&by_load[i]);
+		if (i < p->loads)
+			list_splice(&by_load[i], &p->by_load[i]);
+	}
+	free(p->by_load);
+	p->by_load = by_load;
+	p->loads = n;
 }
 
 void
@@ -60,6 +79,7 @@ pool_free(struct pool *p)
 	}
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
 	timer_clear(loop_timers(p->pools->loop), &p->probation);
+	timer_clear(loop_timers(p->pools->loop), &p->leave);
 	list_remove(&p->woken);
 	free(p->by_load);
 	free(p->last_error);
@@ -166,6 +186,8 @@ submit_room(struct pool *p, const struct submission *s)
 
 	if (p->pools->mode != POOLS_OPEN)
 		return POOL_E_DRAINING;
+	if (p->mode != POOLS_OPEN)
+		return POOL_E_REMOVED;
 	if (s->run && pool_is_down(p))
 		return POOL_E_DOWN;
 	if (queue_has_room(&p->queue, p->conf->queue.limit, p->conf->queue.memory, idle, s->len))
@@ -317,10 +339,16 @@ pool_is_down(const struct pool *p)
 	return throttle_holds(&p->throttle) && !p->up;
 }
 
+bool
+pool_is_finished(const struct pool *p)
+{
+	return !p->running && (!p->queue.count || p->paused || pool_is_down(p));
+}
+
 enum pool_state
 pool_state(const struct pool *p)
 {
-	if (p->pools->mode != POOLS_OPEN)
+	if (pool_mode(p) != POOLS_OPEN)
 		return POOL_DRAINING;
 	if (throttle_holds(&p->throttle))
 		return POOL_DEGRADED;

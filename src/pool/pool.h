@@ -23,6 +23,12 @@
 struct worker;
 struct pools;
 
+enum pools_mode {
+	POOLS_OPEN,
+	POOLS_DRAINING, /* no new jobs; those accepted are finished */
+	POOLS_STOPPING, /* workers are being ended */
+};
+
 enum pool_state {
 	POOL_STARTING, /* no worker is up yet, and none has failed twice */
 	POOL_OK,
@@ -48,7 +54,8 @@ struct pool {
 	uint64_t finished_bytes, finished_count;
 	uint64_t running, running_bytes; /* jobs that a worker has */
 
-	struct list *by_load; /* [0 … pipeline]: up workers by jobs in flight, last used first */
+	struct list *by_load; /* [0 … loads-1]: up workers by jobs in flight, last used first */
+	unsigned loads;	      /* the largest pipeline that a worker of it has had */
 	unsigned lowest;      /* no worker that can take a job has fewer in flight */
 	uint64_t room;	      /* jobs that up workers could take at once */
 	struct list down;     /* workers without a process */
@@ -59,6 +66,7 @@ struct pool {
 	uint64_t restart_generation; /* all workers up to it are to be replaced; 0: some only */
 	struct list in_hand;	     /* workers that it has at: ending, down, or starting anew */
 	struct timer probation;	     /* when one of these is proven */
+	bool renewing;		     /* those with an older configuration, too */
 
 	struct bucket lines; /* leave for lines about workers that died, jobs that failed */
 	struct timer untold; /* when it is told how many lines were dropped */
@@ -66,18 +74,17 @@ struct pool {
 	struct throttle throttle;
 	struct timer timer; /* the throttle's next try */
 	bool paused;
+	bool mixed;		/* there may be jobs in it that not all workers can carry */
+	bool unproven;		/* a reload has made it, or changed it: are new workers good? */
+	uint64_t unproven_past; /* of those whose generation is above this */
+	enum pools_mode mode;	/* other than open: a reload has taken it out */
+	struct timer leave;	/* when what it still does is cancelled */
 	/* What the pump has acted on already. */
 	bool was_down, was_draining, was_stopping, was_fast;
 	uint64_t generation; /* processes started, ever */
 	char *last_error;    /* why workers cannot start; NULL when they can */
 	char *last_stderr;   /* the last line of the worker that could not */
 	struct stats stats;
-};
-
-enum pools_mode {
-	POOLS_OPEN,
-	POOLS_DRAINING, /* no new jobs; those accepted are finished */
-	POOLS_STOPPING, /* workers are being ended */
 };
 
 /* News for whoever listens. An up-call records what it wants and changes nothing
@@ -100,7 +107,6 @@ struct pools_ops {
 
 struct pools {
 	struct loop *loop;
-	const struct conf *conf;
 	const char *loader;	 /* path of preforkd-exec */
 	uint64_t soft_nofile;	 /* the daemon's limit before it raised it */
 	char **base_environment; /* what every worker gets of ours */
@@ -117,12 +123,14 @@ struct pools {
 	struct list all; /* every job, by id */
 	uint64_t next_id;
 	uint64_t job_count;
+	size_t leaving; /* pools that are taken out, and not gone */
+	bool outdated;	/* an older configuration may have lost its last user */
 };
 
 /* ---- pools.c: the set ---- */
 
-/* conf, loader stay the caller's and outlive the pools. soft_nofile: see struct
- * pools. environ_: the daemon's. */
+/* loader stays the caller's and outlives the pools; conf as long as pools_use() it.
+ * soft_nofile: see struct pools. environ_: the daemon's. */
 struct pools *pools_new(struct loop *l, const struct conf *conf, const char *loader,
 			uint64_t soft_nofile, char **environ_);
 void pools_free(struct pools *ps); /* workers are killed and reaped first */
@@ -154,6 +162,33 @@ struct pools_totals {
 };
 struct pools_totals pools_total(const struct pools *ps);
 
+/* ---- adopt.c: another configuration ---- */
+
+/* Be as conf says: pools that it has no more are taken out (they finish what they have,
+ * within conf->drain_us), new ones are made, and of the others everything that can be
+ * changed while they work is; where new workers are needed for the rest, they are
+ * replaced as by pool_restart(). conf is treated as in pools_new(). */
+struct adoption {
+	size_t added, changed, removed, restarted; /* pools */
+};
+struct adoption pools_adopt(struct pools *ps, const struct conf *conf, mono_t now);
+/* Does anything still go by conf? */
+bool pools_use(const struct pools *ps, const struct conf *conf);
+
+/* A pool that is taken out and has neither worker nor job left; NULL: none. */
+struct pool *pools_spent(const struct pools *ps);
+void pools_remove(struct pools *ps, struct pool *p); /* free it */
+
+/* Is the first of the workers good that the last reload needed? */
+enum pool_proof {
+	PROOF_GIVEN,
+	PROOF_FAILED,
+	PROOF_AWAITED,
+	PROOF_HELD_UP, /* none was begun yet: the old ones are at their jobs */
+};
+/* *ret_next: when, without other news, it is to be asked again. */
+enum pool_proof pool_proof(const struct pool *p, mono_t *ret_next, mono_t now);
+
 /* ---- pool.c: one pool ---- */
 
 struct pool *pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf);
@@ -166,7 +201,8 @@ enum pool_error {
 	POOL_E_FULL,
 	POOL_E_DOWN,
 	POOL_E_DRAINING,
-	POOL_E_KEY, /* the key names a job with another payload */
+	POOL_E_REMOVED, /* it was taken out of the configuration */
+	POOL_E_KEY,	/* the key names a job with another payload */
 	POOL_E_MEMORY,
 };
 
@@ -225,6 +261,8 @@ unsigned pool_leaving(const struct pool *p, unsigned n);
 /* Replace all workers there are, one at a time, and none while new ones cannot start.
  * on_pool() is told the end: "restarted", or "restart-failed". */
 void pool_restart(struct pool *p);
+/* The same of those whose configuration is another than the pool's. */
+void pool_renew(struct pool *p);
 /* Replace one, whatever else is under way. */
 void pool_restart_slot(struct pool *p, unsigned slot);
 /* Slots that are still to be replaced. */
@@ -232,8 +270,9 @@ unsigned pool_restarting(const struct pool *p);
 
 enum pool_state pool_state(const struct pool *p);
 const char *pool_state_name(enum pool_state s);
-bool pool_is_down(const struct pool *p);  /* degraded, and no worker is up */
-char *pool_trouble(const struct pool *p); /* why its workers cannot start; malloc'ed */
+bool pool_is_finished(const struct pool *p); /* nothing runs, and nothing queued can */
+bool pool_is_down(const struct pool *p);     /* degraded, and no worker is up */
+char *pool_trouble(const struct pool *p);    /* why its workers cannot start; malloc'ed */
 int64_t pool_retry_us(const struct pool *p, mono_t now); /* to the next try; -1: none */
 uint64_t pool_bytes(const struct pool *p);		 /* payloads and results that it holds */
 
@@ -246,6 +285,13 @@ static inline struct pool *
 job_pool(const struct job *j)
 {
 	return j->owner;
+}
+
+/* Of the daemon, or of this pool alone. */
+static inline enum pools_mode
+pool_mode(const struct pool *p)
+{
+	return p->mode > p->pools->mode ? p->mode : p->pools->mode;
 }
 
 /* ---- inside this floor ---- */
@@ -267,6 +313,7 @@ tell_pool(const struct pool *p, const char *event)
 
 void roster_init(struct pool *p); /* the slots that the configuration asks for */
 void roster_fini(struct pool *p);
+void pool_reserve_loads(struct pool *p); /* room for what its workers may have in flight */
 void pool_pump(struct pool *p, mono_t now);
 void settle_on_job_due(struct timer *t, mono_t now);
 

@@ -34,7 +34,6 @@ pools_new(struct loop *l, const struct conf *conf, const char *loader, uint64_t 
 	bool whole = conf->n_pools && conf->pools[0].run_as.whole_environment;
 
 	ps->loop = l;
-	ps->conf = conf;
 	ps->loader = loader;
 	ps->soft_nofile = soft_nofile;
 	ps->base_environment = environment_base(environ_, whole);
@@ -169,7 +168,8 @@ pools_settled(const struct pools *ps)
 	for (size_t i = 0; i < ps->count; i++) {
 		const struct pool *p = ps->v[i];
 
-		if (p->up < p->wanted && !throttle_holds(&p->throttle))
+		if (pool_mode(p) == POOLS_OPEN && p->up < p->wanted &&
+		    !throttle_holds(&p->throttle))
 			return false;
 	}
 	return true;
@@ -178,12 +178,9 @@ pools_settled(const struct pools *ps)
 bool
 pools_finished(const struct pools *ps)
 {
-	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = ps->v[i];
-
-		if (p->running || (p->queue.count && !p->paused && !pool_is_down(p)))
+	for (size_t i = 0; i < ps->count; i++)
+		if (!pool_is_finished(ps->v[i]))
 			return false;
-	}
 	return true;
 }
 

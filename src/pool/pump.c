@@ -23,7 +23,7 @@ pick_worker(struct pool *p)
 {
 	struct list *l = NULL;
 
-	while (p->lowest < p->conf->pipeline && !(l = list_first(&p->by_load[p->lowest])))
+	while (p->lowest < p->loads && !(l = list_first(&p->by_load[p->lowest])))
 		p->lowest++;
 	return l ? container_of(l, struct worker, load) : NULL;
 }
@@ -32,12 +32,12 @@ pick_worker(struct pool *p)
  * worker to which job: one that speaks without having been asked is ended before
  * it can answer the wrong job. (A line worker may have had something to log.) */
 static bool
-speaks_unasked(struct pool *p, struct worker *w)
+speaks_unasked(struct worker *w)
 {
-	if (p->conf->protocol == PROTOCOL_FRAME || p->conf->one_to_one || w->count ||
+	if (w->conf->protocol == PROTOCOL_FRAME || w->conf->one_to_one || w->count ||
 	    worker_is_silent(w))
 		return false;
-	if (p->conf->protocol == PROTOCOL_FILTER) {
+	if (w->conf->protocol == PROTOCOL_FILTER) {
 		worker_break(w, mem_strdup("wrote more than one line for a job: a filter prints "
 					   "one line for each"));
 	} else {
@@ -62,21 +62,43 @@ next_job(struct pool *p)
 	return j;
 }
 
+/* Since a reload a worker may speak another protocol than j was accepted for. An old
+ * one that cannot carry it makes room for a new one; where that cannot either, nobody
+ * ever will. */
+static bool
+is_carried(struct pool *p, struct worker *w, struct job *j)
+{
+	const char *why =
+		codec_payload_fits((enum codec_level)w->conf->protocol, j->payload, j->payload_len);
+
+	if (!why)
+		return true;
+	queue_push_front(&p->queue, j);
+	if (w->conf->protocol != p->conf->protocol)
+		worker_retire(w, true);
+	else
+		pool_decide(j, JOB_CANCELLED, REASON_RELOAD,
+			    mem_printf("a reload has changed the pool's protocol: %s", why));
+	return false;
+}
+
 static void
 dispatch(struct pool *p, mono_t now)
 {
 	struct worker *w;
 
-	if (p->paused || p->pools->mode == POOLS_STOPPING)
+	if (p->paused || pool_mode(p) == POOLS_STOPPING)
 		return;
 	while (p->queue.count && (w = pick_worker(p))) {
 		struct job *j;
 
-		if (speaks_unasked(p, w))
+		if (speaks_unasked(w))
 			continue;
 		j = next_job(p);
 		if (!j)
 			return;
+		if (p->mixed && !is_carried(p, w, j))
+			continue;
 		job_move(j, JOB_RUNNING, REASON_NONE);
 		j->attempt++;
 		p->running++;
@@ -139,7 +161,7 @@ fill_slots(struct pool *p, mono_t now)
 	struct timers *ts = loop_timers(p->pools->loop);
 	unsigned spawned = 0;
 
-	if (p->pools->mode == POOLS_STOPPING)
+	if (pool_mode(p) == POOLS_STOPPING)
 		return;
 	if (throttle_holds(&p->throttle) && tried_is_up(p) && throttle_survived(&p->throttle, now))
 		life_recovered(p);
@@ -188,24 +210,45 @@ check_down(struct pool *p)
 	p->was_down = down;
 }
 
+/* Why jobs of p are not done any more. */
+static enum job_reason
+stop_reason(const struct pool *p, const char **ret_text)
+{
+	if (p->mode != POOLS_OPEN) {
+		*ret_text = "the pool was taken out of the configuration";
+		return REASON_RELOAD;
+	}
+	*ret_text = "preforkd is stopping";
+	return REASON_STOPPING;
+}
+
 static void
 check_drain(struct pool *p)
 {
-	if (p->pools->mode != POOLS_DRAINING || p->was_draining)
+	enum job_reason reason;
+	const char *text;
+
+	if (pool_mode(p) != POOLS_DRAINING || p->was_draining)
 		return;
 	p->was_draining = true;
-	turn_away(p, false, REASON_DRAINING, NULL);
+	reason = stop_reason(p, &text);
+	if (reason == REASON_RELOAD)
+		turn_away(p, false, reason, text);
+	else
+		turn_away(p, false, REASON_DRAINING, NULL);
 }
 
 static void
 stop_worker(struct worker *w, bool fast, mono_t now)
 {
+	const char *text;
+	enum job_reason reason = stop_reason(w->pool, &text);
+
 	for (unsigned i = 0; i < w->count; i++) {
 		struct job *j = worker_job(w, i);
 
 		if (j && !j->decided)
-			pool_decide(j, JOB_CANCELLED, REASON_STOPPING,
-				    mem_strdup("preforkd is stopping"));
+			pool_decide(j, JOB_CANCELLED, reason, mem_strdup(text));
 	}
 	if (w->state == SLOT_DOWN || w->state == SLOT_KILL)
 		return;
@@ -223,13 +266,18 @@ static void
 check_stop(struct pool *p, mono_t now)
 {
 	bool fast = p->pools->fast;
+	enum job_reason reason;
+	const char *text;
 
-	if (p->pools->mode != POOLS_STOPPING || (p->was_stopping && (p->was_fast || !fast)))
+	if (pool_mode(p) != POOLS_STOPPING || (p->was_stopping && (p->was_fast || !fast)))
 		return;
 	p->was_stopping = true;
 	p->was_fast = fast;
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
-	turn_away(p, true, REASON_STOPPING, "preforkd is stopping");
+	reason = stop_reason(p, &text);
+	turn_away(p, true, reason, text);
+	if (p->mode != POOLS_OPEN)
+		p->wanted = 0;
 	for (unsigned i = 0; i < p->slots; i++)
 		stop_worker(p->workers[i], fast, now);
 }
@@ -246,5 +294,6 @@ pool_pump(struct pool *p, mono_t now)
 	dispatch(p, now);
 	check_down(p);
 	settle_jobs(p, now);
+	adopt_turn(p);
 	tell_pool(p, NULL);
 }

@@ -24,6 +24,13 @@ void restart_turn(struct pool *p, mono_t now);
 /* The worker that is to be replaced next; NULL while another is in hand, or none is left. */
 struct worker *restart_next(const struct pool *p);
 
+/* When a worker is good for its job, without other news of it. */
+mono_t restart_proven_at(const struct worker *w);
+
+/* What a reload has begun: is it over? */
+void adopt_turn(struct pool *p);
+void adopt_on_leave_due(struct timer *t, mono_t now);
+
 /* Act on the workers' news. */
 void life_news(struct pool *p, mono_t now);
 

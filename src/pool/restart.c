@@ -12,8 +12,8 @@
  * good when it is still there after the shortest back-off, or after so long. */
 #define PROBATION_MAX_US (10 * USEC_PER_SEC)
 
-static mono_t
-proven_at(const struct worker *w)
+mono_t
+restart_proven_at(const struct worker *w)
 {
 	int64_t backoff = w->pool->conf->start.backoff_min_us;
 
@@ -27,8 +27,10 @@ proven_at(const struct worker *w)
 static bool
 is_old(const struct worker *w)
 {
-	return w->index < w->pool->wanted && w->state != SLOT_DOWN &&
-	       w->generation <= w->pool->restart_generation && !list_linked(&w->restart);
+	const struct pool *p = w->pool;
+
+	return w->index < p->wanted && w->state != SLOT_DOWN && !list_linked(&w->restart) &&
+	       (w->generation <= p->restart_generation || (p->renewing && w->conf != p->conf));
 }
 
 struct worker *
@@ -86,6 +88,22 @@ pool_restart(struct pool *p)
 }
 
 void
+pool_renew(struct pool *p)
+{
+	struct log_about about = {.pool = p->conf->name};
+
+	p->renewing = true;
+	restart_begin(p);
+	for (unsigned i = 0; i < p->slots; i++) {
+		struct worker *w = p->workers[i];
+
+		if ((w->state == SLOT_SPAWNED || w->state == SLOT_STARTING) && w->conf != p->conf)
+			worker_retire(w, true); /* it is of no use to anybody yet */
+	}
+	log_about(&about, LOG_INFO, "changed: restart of %u workers begins", pool_restarting(p));
+}
+
+void
 pool_restart_slot(struct pool *p, unsigned slot)
 {
 	restart_begin(p);
@@ -95,7 +113,7 @@ pool_restart_slot(struct pool *p, unsigned slot)
 static void
 restart_end(struct pool *p, const char *event)
 {
-	p->restarting = false;
+	p->restarting = p->renewing = false;
 	p->restart_generation = 0;
 	timer_clear(loop_timers(p->pools->loop), &p->probation);
 	tell_pool(p, event);
@@ -114,7 +132,7 @@ restart_abandon(struct pool *p)
 			  "restart abandoned, a new worker %s: %u of %u are not replaced; "
 			  "when the program is repaired: RESTART %s",
 			  p->last_error, left, p->wanted, p->conf->name);
-	else
+	else if (p->mode == POOLS_OPEN)
 		log_about(&about, LOG_NOTICE,
 			  "restart abandoned, preforkd is about to end: %u of %u are not replaced",
 			  left, p->wanted);
@@ -136,7 +154,7 @@ let_go(struct pool *p, mono_t now)
 
 	list_foreach(it, next, &p->in_hand) {
 		struct worker *w = container_of(it, struct worker, restart);
-		mono_t at = worker_is_up(w) ? proven_at(w) : MONO_NEVER;
+		mono_t at = worker_is_up(w) ? restart_proven_at(w) : MONO_NEVER;
 
 		if (!mono_before(now, at))
 			list_remove(it);
@@ -155,7 +173,7 @@ restart_turn(struct pool *p, mono_t now)
 
 	if (!p->restarting)
 		return;
-	if (throttle_holds(&p->throttle) || p->pools->mode != POOLS_OPEN) {
+	if (throttle_holds(&p->throttle) || pool_mode(p) != POOLS_OPEN) {
 		restart_abandon(p);
 		return;
 	}

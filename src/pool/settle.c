@@ -61,14 +61,11 @@ static void
 keep(struct pool *p, struct job *j, mono_t now)
 {
 	int64_t keep_us = job_keep_us(j, p->conf->job.keep_us);
-	struct list *oldest;
 
 	list_append(&p->finished, &j->link);
 	p->finished_count++;
 	p->finished_bytes += job_bytes(j);
 	timer_set(loop_timers(p->pools->loop), &j->timer, mono_add(now, keep_us));
-	while (p->finished_bytes > p->conf->job.keep_memory && (oldest = list_first(&p->finished)))
-		unkeep(p, container_of(oldest, struct job, link));
 }
 
 static void
@@ -167,6 +164,8 @@ settle_jobs(struct pool *p, mono_t now)
 		finish(p, container_of(l, struct job, link), now);
 	}
 	while ((l = list_first(&p->overdue)))
+		unkeep(p, container_of(l, struct job, link));
+	while (p->finished_bytes > p->conf->job.keep_memory && (l = list_first(&p->finished)))
 		unkeep(p, container_of(l, struct job, link));
 }
 

@@ -28,6 +28,17 @@ on_timer(struct timer *t, mono_t now)
 	worker_note(w);
 }
 
+static void
+worker_make_ring(struct worker *w)
+{
+	if (w->ring == w->conf->pipeline)
+		return;
+	free(w->flights);
+	w->ring = w->conf->pipeline;
+	w->flights = mem_array(w->ring, sizeof(*w->flights));
+	w->first = 0;
+}
+
 void
 worker_init(struct worker *w, struct pool *p, unsigned index)
 {
@@ -46,8 +57,22 @@ worker_init(struct worker *w, struct pool *p, unsigned index)
 	list_init(&w->changed);
 	list_init(&w->flush);
 	list_init(&w->restart);
-	w->flights = mem_array(p->conf->pipeline, sizeof(*w->flights));
+	w->conf = p->conf;
+	worker_make_ring(w);
 	list_append(&p->down, &w->load);
+}
+
+bool
+worker_adopt(struct worker *w)
+{
+	const struct conf_pool *conf = w->pool->conf;
+
+	if (w->state != SLOT_DOWN && !conf_pool_same_worker(w->conf, conf))
+		return false;
+	w->conf = conf;
+	if (w->state == SLOT_STARTING)
+		worker_note(w); /* for a READY, perhaps, that it need not say any more */
+	return true;
 }
 
 /* Let go of everything that belonged to the process. */
@@ -223,6 +248,8 @@ worker_spawn(struct worker *w, mono_t now)
 	char **environment;
 	int r;
 
+	w->conf = p->conf;
+	worker_make_ring(w);
 	w->generation = ++p->generation;
 	environment = environment_of(w);
 	how.environment = environment;
@@ -356,4 +383,7 @@ worker_bury(struct worker *w)
 	worker_release(w);
 	worker_event(w, SLOT_EXIT);
 	w->retiring = false;
+	if (w->conf != w->pool->conf)
+		w->pool->pools->outdated = true;
+	w->conf = w->pool->conf;
 }

@@ -52,7 +52,11 @@ struct worker {
 	struct errlog err;
 	struct timer timer; /* start timeout, linger after end of file, grace */
 
-	struct flight *flights; /* ring of conf->pipeline */
+	/* What its process was started with, which may be older than its pool's; of a slot
+	 * without one its pool's. What is not the same for every process is asked here. */
+	const struct conf_pool *conf;
+	struct flight *flights; /* a ring */
+	unsigned ring;		/* its places: conf->pipeline */
 	unsigned first, count;
 	unsigned capacity;  /* jobs that it may have at a time: pipeline, or what its READY said */
 	unsigned load_room; /* jobs that it counts for in pool->room: 0 in no list of by_load[] */
@@ -91,6 +95,10 @@ const char *worker_state_name(const struct worker *w); /* the word that WORKERS 
 
 void worker_init(struct worker *w, struct pool *p, unsigned index);
 void worker_fini(struct worker *w);
+
+/* Its pool has another configuration: that is its own, too, where it is as good as started
+ * with it. False: it is not. */
+bool worker_adopt(struct worker *w);
 
 /* Start a process. 0 or -errno. */
 int worker_spawn(struct worker *w, mono_t now);

@@ -114,8 +114,9 @@ test_state_names(void **state)
 static void
 test_reason_names(void **state)
 {
-	static const char *const names[JOB_REASONS] = {NULL,	  "error", "crashed",  "timeout",
-						       "request", "down",  "draining", "stopping"};
+	static const char *const names[JOB_REASONS] = {NULL,	   "error",    "crashed",
+						       "timeout",  "request",  "down",
+						       "draining", "stopping", "reload"};
 
 	(void)state;
 	assert_null(job_reason_name(REASON_NONE));
