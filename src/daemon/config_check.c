@@ -196,6 +196,9 @@ resolve_groups(struct conf_run_as *a, const char *user)
 	a->n_groups = n > 0 ? (size_t)n : 0;
 }
 
+/* How a daemon that may not switch users gets to be one that may. */
+#define AS_ROOT "leave it out, or let root run the daemon (the service: by the drop-in run-as.conf)"
+
 static void
 resolve_user(struct reading *r, struct conf_run_as *a)
 {
@@ -207,8 +210,7 @@ resolve_user(struct reading *r, struct conf_run_as *a)
 	} else if (geteuid() != 0 && pw->pw_uid != geteuid()) {
 		mistake_at(
 			r, line, "run_as.user",
-			"\"%s\": must be the user that runs the daemon, who is not root: leave it "
-			"out",
+			"\"%s\": must be the user that runs the daemon, who is not root: " AS_ROOT,
 			a->user);
 	} else {
 		a->uid = pw->pw_uid;
@@ -229,8 +231,7 @@ resolve_group(struct reading *r, struct conf_run_as *a)
 	else if (geteuid() != 0 && a->gid != getegid())
 		mistake_at(
 			r, line, "run_as.group",
-			"\"%s\": must be the group of the daemon, which root does not run: leave "
-			"it out",
+			"\"%s\": must be the group of the daemon, which root does not run: " AS_ROOT,
 			a->group);
 }
 

@@ -7,8 +7,17 @@
 #include <string.h>
 
 /* What a worker may see of the daemon's environment. */
-static const char *const allowed[] = {"PATH", "LANG", "HOME",
-				      "USER", "TZ",   "CREDENTIALS_DIRECTORY"};
+static const char *const allowed[] = {
+	"PATH",
+	"LANG",
+	"HOME",
+	"USER",
+	"TZ",
+	/* what the unit has for its processes */
+	"CREDENTIALS_DIRECTORY",
+	"STATE_DIRECTORY",
+	"CACHE_DIRECTORY",
+};
 
 /* What it never sees, even when it gets the whole: it is said to the daemon. */
 static const char *const withheld[] = {

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import time
 
@@ -24,6 +25,12 @@ needed = pytest.mark.skipif(
 
 ACT = "/opt/preforkd-tests/act"  # the tests' workers, where a hardened unit can see them
 ECHO = "/opt/preforkd-tests/echo"
+SHELL = [
+    "/bin/sh",
+    "-fc",
+    'while IFS= read -r l; do if o=$(eval "$l" 2>&1 </dev/null); then w=OK; else w=ERR; fi;'
+    " echo $w $o; done",
+]
 ETC = pathlib.Path("/etc/preforkd")
 UNITS = pathlib.Path("/etc/systemd/system")
 SOCKET = "/run/preforkd/control.sock"
@@ -99,6 +106,7 @@ class Host:
     def __init__(self):
         self.begun = time.time()
         self.made = []
+        self.at_end = []  # more to be done then
 
     # -- files
 
@@ -135,7 +143,28 @@ class Host:
         self.write(UNITS / (unit + ".d") / name, text + "\n")
         systemctl("daemon-reload")
 
+    def scratch(self, path):
+        """A path where something is going to be, which goes at the end."""
+        self.made.append(pathlib.Path(path))
+        return self.made[-1]
+
+    def directory(self, path, mode=0o755):
+        path = self.scratch(path)
+        path.mkdir(mode)
+        path.chmod(mode)
+        return path
+
     # -- the service
+
+    def shell(self, **keys):
+        """The service, with one worker to which sh() gives commands."""
+        self.conf(sh={"command": SHELL, **keys})
+        return self.start()
+
+    def sh(self, line, where=SOCKET, pool="sh"):
+        """What a command prints in that worker, in one line; lib.Error where it fails."""
+        with lib.Client(where) as c:
+            return lib.text(c.cmd("RUN", pool, line))
 
     def start(self, unit=SERVICE):
         systemctl("start", unit)
@@ -174,8 +203,13 @@ class Host:
         names = ["preforkd.service", "preforkd.socket", "preforkd@*", "preforkd-metrics*"]
         systemctl("stop", *names, check=False)
         left = run("pgrep", "-a", "-x", "preforkd", check=False).stdout
-        for path in self.made:
-            path.unlink(missing_ok=True)
+        for function in self.at_end:
+            function()
+        for path in reversed(self.made):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         for unit in ("preforkd.service", "preforkd.socket"):
             systemctl("disable", "-q", unit, check=False)
         systemctl("daemon-reload")

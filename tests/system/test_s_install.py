@@ -23,7 +23,8 @@ UNITS = ("preforkd.service", "preforkd.socket", "preforkd@.service", "preforkd@.
 def test_what_is_installed():
     """Units, the user and the directory are there after a boot with what was installed."""
     for unit in UNITS:
-        assert re.match("# (/usr)?/lib/systemd/system/" + unit, booted.run("systemctl", "cat", unit).stdout)
+        text = booted.run("systemctl", "cat", unit).stdout
+        assert re.match("# (/usr)?/lib/systemd/system/" + unit, text)
     user = booted.run("getent passwd preforkd").stdout
     assert re.fullmatch(r"preforkd:\S:\d+:\d+:.*:/var/lib/preforkd:/usr/sbin/nologin\n", user)
     assert booted.run("getent group preforkd").stdout.split(":")[2] == user.split(":")[3]
