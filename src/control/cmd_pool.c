@@ -51,7 +51,7 @@ put_pool_workers(struct fields *f, const struct pool *p)
 }
 
 static void
-put_pool_jobs(struct fields *f, const struct pool *p, mono_t now)
+put_pool_jobs(struct fields *f, struct pool *p, mono_t now)
 {
 	const struct job *oldest = queue_oldest(&p->queue);
 
@@ -65,6 +65,8 @@ put_pool_jobs(struct fields *f, const struct pool *p, mono_t now)
 	field_int(f, "timeout", (int64_t)p->stats.timeout);
 	field_int(f, "cancelled", (int64_t)p->stats.cancelled);
 	field_int(f, "rejected", (int64_t)p->stats.rejected);
+	field_int(f, "done_5m", (int64_t)window_sum(&p->stats.done_lately, now));
+	field_int(f, "failed_5m", (int64_t)window_sum(&p->stats.failed_lately, now));
 	field_int(f, "queue_limit", (int64_t)p->conf->queue.limit);
 	field_int(f, "kept", (int64_t)p->finished_count);
 	field_int(f, "memory_bytes", (int64_t)pool_bytes(p));

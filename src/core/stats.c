@@ -125,17 +125,46 @@ timing_add(struct timing *t, int64_t us, mono_t now)
 	tally_add(&t->ever, us);
 }
 
+/* A ring of n counts goes on from the one numbered *at to that numbered now. */
+static void
+ring_turn(uint64_t *counts, int64_t n, int64_t *at, int64_t now)
+{
+	if (now - *at >= n) {
+		memset(counts, 0, (size_t)n * sizeof(*counts));
+		*at = now;
+	}
+	while (*at < now)
+		counts[++*at % n] = 0;
+}
+
+static void
+window_turn(struct window *w, mono_t now)
+{
+	ring_turn(w->counts, WINDOW_SLOTS + 1, &w->slot, now.us / WINDOW_SLOT_US);
+}
+
+void
+window_add(struct window *w, mono_t now)
+{
+	window_turn(w, now);
+	w->counts[w->slot % (WINDOW_SLOTS + 1)]++;
+}
+
+uint64_t
+window_sum(struct window *w, mono_t now)
+{
+	uint64_t sum = 0;
+
+	window_turn(w, now);
+	for (int i = 0; i <= WINDOW_SLOTS; i++)
+		sum += w->counts[i];
+	return sum;
+}
+
 static void
 rate_turn(struct rate *r, mono_t now)
 {
-	int64_t second = now.us / USEC_PER_SEC;
-
-	if (second - r->second > RATE_SECONDS) {
-		memset(r->counts, 0, sizeof(r->counts));
-		r->second = second;
-	}
-	while (r->second < second)
-		r->counts[++r->second % (RATE_SECONDS + 1)] = 0;
+	ring_turn(r->counts, RATE_SECONDS + 1, &r->second, now.us / USEC_PER_SEC);
 }
 
 void

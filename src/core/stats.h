@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stats - what a pool counts: totals, a rate, and how long things took.
+ * stats - what a pool counts: totals, a rate, what was lately, and how long things took.
  *
  * Floor 2. No timer behind it: windows are turned when something is recorded or
  * read. A histogram is log-linear (eight steps to a power of two, so a quantile
@@ -41,6 +41,15 @@ struct timing {
 	struct tally ever;
 };
 
+/* How many there were in the last five minutes: as many whole slots, and this one. */
+#define WINDOW_SLOTS 30
+#define WINDOW_SLOT_US (10 * USEC_PER_SEC)
+
+struct window {
+	uint64_t counts[WINDOW_SLOTS + 1];
+	int64_t slot; /* that counts[slot % …] belongs to */
+};
+
 #define RATE_SECONDS 10
 
 struct rate {
@@ -54,6 +63,7 @@ struct stats {
 	uint64_t broken;	  /* workers that broke the protocol */
 	uint64_t spawned, exited; /* workers */
 	struct rate done_rate;
+	struct window done_lately, failed_lately;
 	struct timing wait, run;
 };
 
@@ -67,6 +77,9 @@ void histogram_add(struct histogram *h, int64_t us, mono_t now);
 
 /* The value (µs) that permille of 1000 are at or below; -1 when there is none. */
 int64_t histogram_quantile(struct histogram *h, unsigned permille, mono_t now);
+
+void window_add(struct window *w, mono_t now);
+uint64_t window_sum(struct window *w, mono_t now);
 
 void rate_add(struct rate *r, mono_t now);
 /* Per second, over the last RATE_SECONDS whole seconds, times 10. */

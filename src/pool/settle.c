@@ -22,9 +22,11 @@ count_end(struct pool *p, const struct job *j, mono_t now)
 	case JOB_DONE:
 		st->done++;
 		rate_add(&st->done_rate, now);
+		window_add(&st->done_lately, now);
 		break;
 	case JOB_FAILED:
 		st->failed++;
+		window_add(&st->failed_lately, now);
 		if (failed_as[j->reason])
 			(*(uint64_t *)(void *)((char *)st + failed_as[j->reason]))++;
 		break;

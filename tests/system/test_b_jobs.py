@@ -422,7 +422,7 @@ POOL_FIELDS = (
     "name state protocol command generation workers up idle busy starting stopping queued running "
     "oldest_queued_ms done failed crashed timeout cancelled rejected spawned exited queue_limit "
     "pipeline wait_p50_us wait_p99_us run_p50_us run_p99_us done_per_s memory_bytes fails retry_ms "
-    "last_error last_stderr"
+    "last_error last_stderr done_5m failed_5m"
 ).split()
 
 
@@ -439,6 +439,19 @@ def test_pool_fields(start):
     assert [mapping(x)["name"] for x in d.cmd("POOLS")] == ["p", "q"]
     assert d.cmd("POOL", "nowhere").code == "NOPOOL"
     assert d.cmd("WORKERS", "nowhere").code == "NOPOOL"
+
+
+def test_done_and_failed_lately(start):
+    """Those of the last minutes, which here are all; what was cancelled is neither."""
+    d = start(pool("p"))
+    for text in ("echo x", "echo y", "err no", "exit 3"):
+        d.cmd("RUN", "p", text)
+    hung = d.cmd("SUBMIT", "p", "hang").decode()
+    assert d.cmd("CANCEL", hung) == 1
+    d.wait_state(hung, "cancelled")
+    p = d.pool("p")
+    assert (p["done_5m"], p["failed_5m"], p["cancelled"]) == (2, 2, 1)
+    assert (p["done"], p["failed"]) == (2, 2)
 
 
 def test_saturated(start):

@@ -255,6 +255,33 @@ test_rate_gaps(void **state)
 	}
 }
 
+/* What happened is told of for five minutes at least, and ten seconds more at most;
+ * against what was added when, over gaps of every length. */
+static void
+test_window(void **state)
+{
+	static uint64_t added[30000]; /* by the second */
+	static struct window w;
+	int64_t second = 1000;
+
+	(void)state;
+	seed = 88172645463325252u;
+	while (second < 29000) {
+		int64_t oldest = second / 10 * 10 - 300;
+		uint64_t want = 0;
+
+		for (uint64_t n = random_next(&seed) % 5; n > 0; n--) {
+			window_add(&w, at(second * USEC_PER_SEC));
+			added[second]++;
+		}
+		for (int64_t s = oldest; s <= second; s++)
+			want += added[s];
+		assert_int_equal(window_sum(&w, at(second * USEC_PER_SEC)), want);
+		second += (int64_t)(random_next(&seed) % (random_next(&seed) % 8 ? 30 : 500));
+	}
+	assert_int_equal(window_sum(&w, at((second + 311) * USEC_PER_SEC)), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, start)
 
 /* ---- tally ---- */
@@ -328,6 +355,7 @@ main(void)
 		TEST(test_rate_counts_whole_seconds),
 		TEST(test_rate_steady),
 		TEST(test_rate_gaps),
+		TEST(test_window),
 		TEST(test_tally_bounds),
 		TEST(test_tally_edges),
 		TEST(test_timing),
