@@ -120,6 +120,18 @@ log_open(void)
 			open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
 
+const char *
+log_where(char *dst, size_t cap)
+{
+	if (!logger.opened)
+		log_open();
+	if (logger.journal_fd >= 0)
+		return strcpy(dst, "journal");
+	ssize_t n = readlink("/proc/self/fd/2", dst, cap - 1);
+	dst[n > 0 ? n : 0] = '\0';
+	return dst;
+}
+
 /* 0 or -errno; -EAGAIN: the journal does not keep up. */
 static int
 write_journal(const struct line *l)

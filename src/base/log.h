@@ -12,6 +12,7 @@
 #include "base/log-events.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <syslog.h> /* LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG */
@@ -32,6 +33,10 @@ struct log_about {
  * LOG_INFO as text. */
 void log_setup(const char *program, int level, enum log_format format);
 bool log_wants(int level);
+
+/* Where lines go, for people: "journal", or what standard error is ("/dev/pts/3",
+ * "pipe:[1234]"). Returns dst (cap bytes, cap >= 8). */
+const char *log_where(char *dst, size_t cap);
 
 void log_msg(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_about(const struct log_about *about, int level, const char *fmt, ...)

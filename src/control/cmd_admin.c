@@ -2,6 +2,7 @@
 /* Commands about the daemon itself: STATUS, INFO, CONFIG, DRAIN, SHUTDOWN. */
 #include "config.h"
 
+#include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "control/command.h"
@@ -19,6 +20,7 @@ cmd_status(struct request *r)
 {
 	const struct server *s = r->server;
 	struct pools_totals t = pools_total(s->pools);
+	char log[256];
 	struct fields f;
 
 	fields_begin(&f, r->client->proto);
@@ -36,6 +38,9 @@ cmd_status(struct request *r)
 	field_int(&f, "running", (int64_t)t.running);
 	field_int(&f, "memory_bytes", (int64_t)t.bytes);
 	field_str(&f, "config", s->conf->path);
+	field_str(&f, "unit", s->units.system);
+	field_str(&f, "user_unit", s->units.user);
+	field_str(&f, "log", log_where(log, sizeof(log)));
 	fields_end(&f, r->out);
 }
 

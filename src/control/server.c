@@ -105,6 +105,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	list_init(&s->clients);
 	list_init(&s->dirty);
 	s->events = events_new(s);
+	unit_names_get(&s->units);
 	return s;
 }
 
@@ -118,6 +119,7 @@ server_free(struct server *s)
 	server_unlisten(s);
 	events_free(s->events);
 	map_free(&s->users);
+	unit_names_free(&s->units);
 	free(s);
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "io/listen.h"
+#include "io/unit.h"
 #include "pool/pool.h"
 
 #include <stdbool.h>
@@ -50,6 +51,7 @@ struct server {
 	int64_t started_unix_us;
 	struct audit audit;
 	struct events *events;
+	struct unit_names units; /* at the start */
 	bool own_uid_is_admin;
 };
 

@@ -27,6 +27,7 @@ def test_ready_means_workers_are_up(start):
     assert (s["workers"], s["workers_wanted"], s["busy"], s["queued"]) == (3, 3, 0, 0)
     assert s["generation"] >= 1 and s["uptime_ms"] >= 0 and s["config"] == str(d.conf)
     assert s["version"].startswith("0.1")
+    assert s["log"] == str(d.logfile) and {"unit", "user_unit"} <= set(s)
 
 
 def test_ready_waits_for_ready(make):

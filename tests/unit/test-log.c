@@ -341,12 +341,14 @@ test_journal(void **state)
 {
 	static const struct log_about about = {.pool = "p", .worker = 1, .pid = 7, .job = 9};
 	int s[2], journal = bind_journal();
+	char where[8];
 	ssize_t n;
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
 	set_journal_stream(s[1], 0);
 	redirect(s[1]);
+	assert_string_equal(log_where(where, sizeof where), "journal");
 	log_about(&about, LOG_ERR, "two\nlines");
 	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
 	assert_true(n > 0);
@@ -399,6 +401,7 @@ test_not_journal(void **state)
 {
 	static const char *const streams[] = {"", ":", "1", "1:", "1:2:3", "x:y", "-1:-1"};
 	int p[2], journal = bind_journal();
+	char where[8];
 
 	(void)state;
 	for (size_t i = 0; i <= N(streams); i++) {
@@ -410,6 +413,7 @@ test_not_journal(void **state)
 		redirect(p[1]);
 		log_msg(LOG_INFO, "here");
 		assert_true(drain(p[0]) > 0);
+		assert_memory_equal(log_where(where, sizeof where), "pipe:[", 6);
 		assert_int_equal(recv(journal, got, sizeof got, MSG_DONTWAIT), -1);
 		restore();
 		close(p[0]);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unit - which of systemd's units this process is in.
+ *
+ * Floor 3. By the cgroup, so it is what the journal files our lines under, also
+ * in a unit that has cgroups of its own below.
+ */
+#pragma once
+
+/* Never NULL; "" where there is none. */
+struct unit_names {
+	char *system; /* in the system's manager: preforkd.service, user@1000.service */
+	char *user;   /* in a user's, beneath that one */
+};
+
+void unit_names_get(struct unit_names *ret);
+void unit_names_free(struct unit_names *u);
