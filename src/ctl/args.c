@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "ctl/check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,6 +64,11 @@ args_usage(const struct verb *verb, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	if (verb && verb->plugin) {
+		struct check c = {0};
+		check_say(&c, CHECK_UNKNOWN, "%s", line);
+		return check_print(&c, "");
+	}
 	ctl_warn("%s", text_escape(shown, sizeof(shown), line, strlen(line)));
 	if (verb) {
 		char *synopsis = verb_synopsis(verb);

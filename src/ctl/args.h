@@ -47,6 +47,11 @@ enum opt {
 	OPT_NO_PROGRESS,
 	OPT_SUMMARY,
 	OPT_HTTP,
+	OPT_ANSWER,
+	OPT_OLDEST,
+	OPT_QUEUED,
+	OPT_FAILURES,
+	OPT_BUSY,
 	OPT_MAX
 };
 
@@ -106,6 +111,7 @@ struct verb {
 	int payload_at;		/* options end at this word; 0: nowhere */
 	enum complete words[2]; /* the first word, and those behind it */
 	enum complete command;	/* what stands behind "--", where that is another thing */
+	bool plugin;		/* of a monitoring system: mistakes are said in its way, too */
 	int (*run)(struct ctl *ctl, const struct args *args);
 };
 
@@ -129,7 +135,7 @@ const struct option_row *args_find_option(const struct verb *verb, const char *w
 /* There is no such verb; says so, and what may have been meant. STATUS_USAGE. */
 int args_bad_verb(const char *name);
 
-/* Print a mistake and the verb's synopsis; returns STATUS_USAGE. */
+/* Print a mistake and the verb's synopsis; returns STATUS_USAGE, or what a plugin's is. */
 int args_usage(const struct verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Add the options that were given and that the protocol knows, as name, value. */
@@ -140,6 +146,7 @@ char *verb_synopsis(const struct verb *verb);
 
 /* --- the verbs --- */
 
+int verb_check(struct ctl *ctl, const struct args *args);
 int verb_status(struct ctl *ctl, const struct args *args);
 int verb_run(struct ctl *ctl, const struct args *args);
 int verb_submit(struct ctl *ctl, const struct args *args);

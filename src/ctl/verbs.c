@@ -120,6 +120,19 @@ const struct verb verbs[] = {
 	 .summary = "how the daemon is, what is wrong first",
 	 .options = OPT(JSON),
 	 .run = verb_status},
+	{.name = "check",
+	 .group = GROUP_LOOK,
+	 .before = "[POOL]...",
+	 .summary = "is all well? one line and a status for a monitoring system",
+	 .more = "Exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. Critical are no daemon, and a\n"
+		 "pool without a worker; warnings are a pool that is degraded, paused, starting or\n"
+		 "draining. Each limit is of one pool: above W is a warning, above C is critical.\n"
+		 "  preforkctl check thumbs --oldest 1m,10m --failures 5%,20%",
+	 .options = OPT(ANSWER) | OPT(OLDEST) | OPT(QUEUED) | OPT(FAILURES) | OPT(BUSY),
+	 .max = -1,
+	 .words = {COMPLETE_POOL, COMPLETE_POOL},
+	 .plugin = true,
+	 .run = verb_check},
 	{.name = "metrics",
 	 .group = GROUP_LOOK,
 	 .summary = "print all counts as OpenMetrics, for a monitoring system",
