@@ -91,9 +91,23 @@ take_lock(struct listener *l, const char *path, struct buf *why)
 	return r;
 }
 
-static int
-remove_stale(const char *path, struct buf *why)
+/* A socket unit has no lock file. Neither has what keeps a socket for a daemon
+ * that is just being restarted. */
+static bool
+is_served(const struct sockaddr_un *sa)
 {
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0 ||
+				  errno == EAGAIN || errno == EPROTOTYPE);
+
+	fd_close(&fd);
+	return served;
+}
+
+static int
+remove_stale(const struct sockaddr_un *sa, struct buf *why)
+{
+	const char *path = sa->sun_path;
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
@@ -101,6 +115,13 @@ remove_stale(const char *path, struct buf *why)
 	if (!S_ISSOCK(st.st_mode)) {
 		buf_putf(why, "%s: is there and is no socket: not replaced\n", path);
 		return -EEXIST;
+	}
+	if (is_served(sa)) {
+		buf_putf(why,
+			 "%s: somebody listens there (the service manager, for a socket unit or a "
+			 "service that is about to start?): not replaced\n",
+			 path);
+		return -EADDRINUSE;
 	}
 	if (unlink(path) < 0)
 		return fail(why, path, "cannot remove the old socket", errno);
@@ -110,18 +131,18 @@ remove_stale(const char *path, struct buf *why)
 /* Nobody can connect before the mode is right: the umask lets only the owner,
  * and until listen() not even that one. */
 static int
-bind_socket(struct listener *l, const char *path, mode_t mode, gid_t group, struct buf *why)
+bind_socket(struct listener *l, const struct sockaddr_un *sa, mode_t mode, gid_t group,
+	    struct buf *why)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *path = sa->sun_path;
 	mode_t old;
 	int r;
 
-	memcpy(sa.sun_path, path, strlen(path) + 1);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0)
 		return fail(why, path, "cannot make a socket", errno);
 	old = umask(0177);
-	r = bind(l->fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+	r = bind(l->fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 ? -errno : 0;
 	umask(old);
 	if (r < 0)
 		return fail(why, path, "cannot bind the socket", -r);
@@ -138,21 +159,23 @@ bind_socket(struct listener *l, const char *path, mode_t mode, gid_t group, stru
 int
 listener_open(struct listener *l, const char *path, mode_t mode, gid_t group, struct buf *why)
 {
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	int r;
 
 	listener_init(l);
-	if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+	if (strlen(path) >= sizeof(sa.sun_path)) {
 		buf_putf(why, "%s: longer than the %zu bytes that a socket's path may have\n", path,
-			 sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+			 sizeof(sa.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	r = check_directory(path, why);
 	if (r >= 0)
 		r = take_lock(l, path, why);
 	if (r >= 0)
-		r = remove_stale(path, why);
+		r = remove_stale(&sa, why);
 	if (r >= 0)
-		r = bind_socket(l, path, mode, group, why);
+		r = bind_socket(l, &sa, mode, group, why);
 	if (r < 0)
 		listener_close(l);
 	return r;

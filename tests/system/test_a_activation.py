@@ -337,6 +337,34 @@ def test_a_daemon_by_hand_has_taken_its_place(keeping, make):
     assert e.cmd("PING") == "PONG" and e.status()["pid"] == e.pid
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_somebody_listens_there(make, kind):
+    """A socket unit's, for instance, which has no lock file: it would go on, out of reach."""
+    d = make(pool("p"))
+    with socket.socket(socket.AF_UNIX, kind) as s:
+        s.bind(d.socket)
+        if kind == socket.SOCK_STREAM:
+            s.listen(0)
+        d.start(ready=False)
+        assert d.wait() == 69
+        assert "somebody listens there" in d.log()
+        d.proc = None
+    d.start()  # now that it has gone
+    assert d.cmd("PING") == "PONG"
+
+
+def test_a_daemon_by_hand_does_not_take_a_kept_socket(keeping, make):
+    d = keeping()
+    crash(d)
+    e = make(pool("p"), control={"listen": d.socket})
+    e.start(ready=False)
+    assert e.wait() == 69
+    assert "somebody listens there" in e.log()
+    e.proc = None
+    restart(d)
+    d.wait_log("served again")
+
+
 def test_a_socket_unit_came_since(keeping):
     """Its socket is served, and what was kept is let go of."""
     d = keeping()
