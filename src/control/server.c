@@ -17,6 +17,8 @@
 #define FDS_OWN 32     /* the loop, the socket, the log, a spawn under way */
 #define FDS_A_WORKER 5 /* its channel (two, where it is pipes), stderr, pidfd, loader */
 
+#define HEAR_US USEC_PER_SEC /* from connect() to the first command, at the end */
+
 #define COMMANDS_A_TURN 1024 /* of all clients together, but from each at least */
 #define SHARE_MIN 16
 #define SHARE_MAX 256
@@ -83,6 +85,13 @@ server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n
 
 /* ---- life ---- */
 
+static void
+on_heard(struct timer *t, mono_t now)
+{
+	(void)t; /* a turn follows, and looks at server_flushed() */
+	(void)now;
+}
+
 struct server *
 server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	   const struct server_ops *ops, void *ctx)
@@ -102,6 +111,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	server_share(s);
 	s->own_uid_is_admin = is_a_users_own(conf);
 	s->share = SHARE_MAX;
+	s->hearing.on_due = on_heard;
 	list_init(&s->clients);
 	list_init(&s->dirty);
 	s->events = events_new(s);
@@ -117,6 +127,7 @@ server_free(struct server *s)
 	list_foreach(it, next, &s->clients)
 		client_free(container_of(it, struct client, all));
 	server_unlisten(s);
+	timer_clear(loop_timers(s->loop), &s->hearing);
 	events_free(s->events);
 	map_free(&s->users);
 	unit_names_free(&s->units);
@@ -151,9 +162,11 @@ server_listen(struct server *s, struct listener *take_listener)
 void
 server_unlisten(struct server *s)
 {
-	if (s->listening)
-		listener_close(&s->listener);
+	if (!s->listening)
+		return;
+	listener_close(&s->listener);
 	s->listening = false;
+	timer_set(loop_timers(s->loop), &s->hearing, mono_add(loop_now(s->loop), HEAR_US));
 }
 
 int
@@ -208,11 +221,23 @@ server_turn(struct server *s)
 		loop_again(s->loop);
 }
 
+/* It has connected, was accepted, and was not quick enough to say what it wants: were it
+ * closed now it would be lost, and by connecting a moment later it would not. */
+static bool
+is_new(const struct server *s, const struct client *c)
+{
+	return timer_is_set(&s->hearing) && !c->commands && !c->closing && !c->stream.eof &&
+	       mono_before(timer_at(&s->hearing), mono_add(c->since, 2 * HEAR_US));
+}
+
 bool
 server_flushed(const struct server *s)
 {
-	list_foreach(it, next, &s->clients)
-		if (!client_is_answered(container_of(it, struct client, all)))
+	list_foreach(it, next, &s->clients) {
+		const struct client *c = container_of(it, struct client, all);
+
+		if (!client_is_answered(c) || is_new(s, c))
 			return false;
+	}
 	return true;
 }

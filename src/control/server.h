@@ -39,6 +39,7 @@ struct server {
 	void *ctx;
 	struct listener listener;
 	bool listening;
+	struct timer hearing; /* after that: who had just connected, has it spoken? */
 	struct list clients;  /* all */
 	struct list dirty;    /* those with something to do at the turn's end */
 	uint64_t max_clients; /* control.max_clients, or what the limit of open files has room for */
@@ -78,7 +79,7 @@ void server_share(struct server *s);
 uint64_t server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n,
 				 uint64_t *ret_limit);
 
-/* No new connections. */
+/* No new connections. Those that were made just before may still say what they want. */
 void server_unlisten(struct server *s);
-/* Has every client all the replies that it is owed? */
+/* Has every client all the replies that it is owed, and the chance to be owed one? */
 bool server_flushed(const struct server *s);

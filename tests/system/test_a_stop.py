@@ -180,6 +180,20 @@ def test_clients_get_their_replies_at_the_end(start):
     d.gone()
 
 
+def test_who_has_just_connected_is_heard(start):
+    """And does not hold up the end for long if it says nothing."""
+    d = start(pool("p"))
+    idle, new, silent = d.client(), d.client(), d.client()
+    assert idle.cmd("PING") == "PONG"
+    d.send_signal(signal.SIGTERM)
+    d.wait_log("worker exited")
+    replies = new.pipeline([("PING",), ("RUN", "p", "echo late")])
+    assert replies[0] == "PONG" and replies[1].code == "DRAINING"
+    assert idle.at_end() and new.at_end() and silent.at_end()
+    assert d.wait() == 0
+    d.gone()
+
+
 def test_a_client_that_reads_nothing_does_not_hold_up_the_end(start):
     d = start(pool("p", job={"max_result": "8M"}), control={"client_memory": "64M"})
     c = d.client()
