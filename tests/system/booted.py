@@ -11,6 +11,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 
@@ -175,6 +176,18 @@ class Host:
 
     def kill(self, sig, unit=SERVICE, who="main"):
         systemctl("kill", "--kill-who=" + who, "--signal=%d" % int(sig), unit)
+
+    def crash(self, sig=signal.SIGKILL, unit=SERVICE):
+        """The end of the daemon by a signal, and the next one; the pids of both."""
+        before = self.main_pid(unit)
+        self.kill(sig, unit)
+        return before, self.wait_next(before, unit)
+
+    def wait_next(self, before, unit=SERVICE, timeout=None):
+        """Another daemon than before is there, and ready; its pid."""
+        lib.poll(lambda: self.main_pid(unit) not in (0, before), "the next daemon", timeout)
+        self.wait_state("active", unit, timeout)
+        return self.main_pid(unit)
 
     def main_pid(self, unit=SERVICE):
         return int(show(unit, "MainPID"))
