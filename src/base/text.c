@@ -39,6 +39,22 @@ utf8_len(const unsigned char *s, size_t len)
 	return f->len;
 }
 
+size_t
+text_whole(const char *s, size_t len)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	const struct utf8_form *end = utf8_forms + sizeof utf8_forms / sizeof *utf8_forms;
+
+	for (size_t part = 1; part < 4 && part < len; part++) {
+		unsigned char c = u[len - part];
+
+		for (const struct utf8_form *f = utf8_forms; f < end; f++)
+			if (c >= f->first && c <= f->last)
+				return f->len > part ? len - part : len;
+	}
+	return len;
+}
+
 static bool
 is_control(const unsigned char *s, size_t len)
 {

@@ -15,6 +15,10 @@
  * does not fit is cut, between characters, and ends in "...". Return dst. */
 char *text_escape(char *dst, size_t cap, const char *src, size_t len);
 
+/* How many of the len bytes are whole characters: but for one at the end of which only
+ * a part is there, all. */
+size_t text_whole(const char *s, size_t len);
+
 /* How far a and b are apart (insertions, deletions, substitutions, swaps), or
  * limit + 1 when it is more than limit. For "did you mean" hints. */
 unsigned text_distance(const char *a, const char *b, unsigned limit);

@@ -59,9 +59,10 @@ static void
 errlog_line(struct errlog *e, const char *line, size_t len)
 {
 	struct log_about about = errlog_about(e);
-	int level = errlog_level(&line, &len);
 	char text[LINE_MAX_ * 2];
 
+	if (!e->inside)
+		e->level = errlog_level(&line, &len);
 	if (len && line[len - 1] == '\r')
 		len--;
 	if (!len)
@@ -70,7 +71,7 @@ errlog_line(struct errlog *e, const char *line, size_t len)
 	free(e->last);
 	e->last = strdup(text);
 	if (errlog_admit(e))
-		log_about(&about, level, "%s", text);
+		log_about(&about, e->level, "%s", text);
 }
 
 static void
@@ -84,10 +85,11 @@ errlog_lines(struct errlog *e, bool all)
 			return;
 		len = end ? (size_t)(end - buf_head(&e->line)) : have;
 		if (len > LINE_MAX_) {
-			len = LINE_MAX_;
+			len = text_whole(buf_head(&e->line), LINE_MAX_);
 			end = NULL;
 		}
 		errlog_line(e, buf_head(&e->line), len);
+		e->inside = !end;
 		buf_consume(&e->line, len + (end != NULL));
 	}
 }

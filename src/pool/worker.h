@@ -31,6 +31,8 @@ struct errlog {
 	struct watch watch;
 	int fd;
 	struct buf line;
+	bool inside;	     /* a line that is cut into several goes on */
+	int level;	     /* of that line */
 	char *last;	     /* the last line that was not empty, escaped; malloc'ed */
 	struct bucket lines; /* of all processes that the slot has had */
 };

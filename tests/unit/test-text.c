@@ -148,6 +148,40 @@ test_random(void **state)
 	}
 }
 
+/* Texts that are cut anywhere: no character is in two parts, and no byte is held back
+ * for one that is none. */
+static void
+test_whole(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len, whole;
+	} cases[] = {
+		{"", 0, 0},
+		{"a", 1, 1},
+		{"ab", 2, 2},
+		{"a\xc3\xbc", 3, 3},
+		{"a\xc3", 2, 1},
+		{"a\xe2\x82\xac", 4, 4},
+		{"a\xe2\x82", 3, 1},
+		{"a\xe2", 2, 1},
+		{"a\xf0\x9f\x98\x80", 5, 5},
+		{"a\xf0\x9f\x98", 4, 1},
+		{"a\xf0\x9f", 3, 1},
+		{"a\xf0", 2, 1},
+		/* What cannot become a character, and what is nothing else. */
+		{"a\x80\x80\x80\x80", 5, 5},
+		{"a\xff", 2, 2},
+		{"a\xc0\x80", 3, 3},
+		{"\xe2", 1, 1},
+		{"\xe2\x82", 2, 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++)
+		assert_int_equal(text_whole(cases[i].text, cases[i].len), cases[i].whole);
+}
+
 static void
 test_distance(void **state)
 {
@@ -333,6 +367,7 @@ main(void)
 		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_distance),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_glob_is_not_exponential),
