@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: written whole or not at all */
 #define WORD_MAX 128	    /* the program's and a pool's name, escaped */
 #define NUMBER_MAX 24
+#define WAIT_SECONDS 2
 
 struct line {
 	char data[LINE_MAX_BYTES];
@@ -47,6 +49,7 @@ static struct {
 	enum log_format format;
 	bool opened;
 	int journal_fd; /* -1: standard error is not the journal */
+	bool patient;	/* it is waited for */
 	int own_fd;	/* standard error with O_NONBLOCK of its own, or -1 */
 	uint64_t dropped;
 } logger = {.program = "preforkd", .level = LOG_INFO, .journal_fd = -1, .own_fd = -1};
@@ -120,27 +123,51 @@ log_open(void)
 			open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
 
-const char *
-log_where(char *dst, size_t cap)
+bool
+log_to_journal(void)
 {
 	if (!logger.opened)
 		log_open();
-	if (logger.journal_fd >= 0)
+	return logger.journal_fd >= 0;
+}
+
+const char *
+log_where(char *dst, size_t cap)
+{
+	ssize_t n;
+
+	if (log_to_journal())
 		return strcpy(dst, "journal");
-	ssize_t n = readlink("/proc/self/fd/2", dst, cap - 1);
+	n = readlink("/proc/self/fd/2", dst, cap - 1);
 	dst[n > 0 ? n : 0] = '\0';
 	return dst;
 }
 
-/* 0 or -errno; -EAGAIN: the journal does not keep up. */
+void
+log_wait(void)
+{
+	const struct timeval limit = {.tv_sec = WAIT_SECONDS};
+	int flags = log_to_journal() ? fcntl(logger.journal_fd, F_GETFL) : -1;
+
+	if (flags < 0 ||
+	    setsockopt(logger.journal_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
+		return;
+	logger.patient = fcntl(logger.journal_fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+}
+
+/* 0 or -errno; -EAGAIN: the journal does not keep up. By its name each time, as it
+ * may be another one by now. */
 static int
 write_journal(const struct line *l)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
 	ssize_t n = sendto(logger.journal_fd, l->data, l->len, MSG_NOSIGNAL, (struct sockaddr *)&to,
 			   sizeof to);
+	int r = n < 0 ? -errno : 0;
 
-	return n < 0 ? -errno : 0;
+	if (r == -EAGAIN && logger.patient)
+		logger.patient = fd_set_nonblock(logger.journal_fd) < 0;
+	return r;
 }
 
 static bool
@@ -317,6 +344,10 @@ log_write(const struct message *m)
 	if (r == 0 || r == -EAGAIN)
 		return r == 0;
 	l.len = 0;
+	if (logger.journal_fd >= 0) { /* its stream takes a level like this */
+		line_number(&l, "<", m->level);
+		line_puts(&l, ">");
+	}
 	formats[logger.format](&l, m);
 	return write_stderr(&l);
 }
@@ -336,6 +367,18 @@ log_write_dropped(void)
 		return false;
 	logger.dropped = 0;
 	return true;
+}
+
+bool
+log_has_dropped(void)
+{
+	return logger.dropped > 0;
+}
+
+void
+log_tell_dropped(void)
+{
+	(void)log_write_dropped();
 }
 
 static void
@@ -401,4 +444,18 @@ log_event(enum log_event event, int level, const char *fmt, ...)
 	va_start(ap, fmt);
 	log_va(&about, level, fmt, ap);
 	va_end(ap);
+}
+
+void
+log_lines(const struct log_about *about, int level, const char *text, size_t len)
+{
+	while (len > 0) {
+		const char *end = memchr(text, '\n', len);
+		size_t n = end ? (size_t)(end - text) : len;
+
+		log_about(about, level, "%.*s", (int)n, text);
+		n += end != NULL;
+		text += n;
+		len -= n;
+	}
 }

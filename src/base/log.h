@@ -34,12 +34,23 @@ struct log_about {
 void log_setup(const char *program, int level, enum log_format format);
 bool log_wants(int level);
 
+/* Do lines go to the journal, with their fields? Else they are text or JSON. */
+bool log_to_journal(void);
 /* Where lines go, for people: "journal", or what standard error is ("/dev/pts/3",
  * "pipe:[1234]"). Returns dst (cap bytes, cap >= 8). */
 const char *log_where(char *dst, size_t cap);
+/* From now on wait for a journal that does not keep up, for two seconds, and no more
+ * once that was in vain: for a process that only says why it ends. */
+void log_wait(void);
+
+/* What was dropped is told before the next line; or now, if there is room. */
+bool log_has_dropped(void);
+void log_tell_dropped(void);
 
 void log_msg(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_about(const struct log_about *about, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Each line of a text, which ends in one, is a line of the log. */
+void log_lines(const struct log_about *about, int level, const char *text, size_t len);
 void log_event(enum log_event event, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

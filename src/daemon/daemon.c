@@ -19,6 +19,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#define UNTOLD_US USEC_PER_SEC
+
 struct daemon {
 	const struct conf *conf;
 	struct loop *loop;
@@ -27,7 +29,8 @@ struct daemon {
 	struct notify notify;
 	struct report report;
 	struct stop stop;
-	char *kept_socket; /* by what name the manager keeps a duplicate; NULL: it does not */
+	char *kept_socket;   /* by what name the manager keeps a duplicate; NULL: it does not */
+	struct timer untold; /* lines of the log that were dropped are told then */
 	bool ready;
 };
 
@@ -169,6 +172,17 @@ on_turn(void *ctx, mono_t now)
 		report_turn(&d->report, d->pools, now);
 	if (!d->server->listening)
 		socket_forget(&d->notify, &d->kept_socket);
+	if (log_has_dropped() && !timer_is_set(&d->untold))
+		timer_set(loop_timers(d->loop), &d->untold, mono_add(now, UNTOLD_US));
+}
+
+/* Nobody knows when the log takes lines again, and the next one may be long in coming. */
+static void
+on_untold(struct timer *t, mono_t now)
+{
+	(void)t;
+	(void)now;
+	log_tell_dropped();
 }
 
 static const struct loop_ops loop_ops = {.on_turn = on_turn, .on_signal = on_signal};
@@ -218,6 +232,7 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 	for (size_t i = 0; i < SIGNALS; i++)
 		signals[i] = signal_rows[i].signo;
 	d->conf = setup->conf;
+	d->untold.on_due = on_untold;
 	r = loop_new(&loop_ops, d, signals, &d->loop);
 	if (r < 0) {
 		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));

@@ -210,6 +210,20 @@ find_loader(void)
 	return mem_strdup(LIBEXECDIR "/preforkd/preforkd-exec");
 }
 
+/* As they are for whoever looks on; in the journal each with its level and event. */
+static void
+tell_mistakes(const struct buf *errors)
+{
+	const struct log_about about = {.event = LOG_EVENT_CONFIG_REFUSED};
+
+	if (log_to_journal()) {
+		log_wait();
+		log_lines(&about, LOG_ERR, buf_head(errors), buf_len(errors));
+	} else {
+		fwrite(buf_head(errors), 1, buf_len(errors), stderr);
+	}
+}
+
 static int
 load(struct arguments *a, struct conf *conf)
 {
@@ -223,7 +237,7 @@ load(struct arguments *a, struct conf *conf)
 	else
 		r = config_load_at(a->config ? a->config : CONFIG_FILE, a->listen, conf, &errors);
 	if (r && buf_len(&errors))
-		fwrite(buf_head(&errors), 1, buf_len(&errors), stderr);
+		tell_mistakes(&errors);
 	else if (r)
 		fprintf(stderr, "preforkd: %s\n", strerror(r < 0 ? -r : EINVAL));
 	buf_free(&errors);

@@ -10,6 +10,8 @@
 #define JOURNAL_SOCKET "journal.sock"
 #include "base/log.c"
 
+#include <sys/wait.h>
+
 #define N(array) (sizeof(array) / sizeof(array)[0])
 
 static char folder[] = "/tmp/test-log-XXXXXX";
@@ -383,16 +385,98 @@ test_journal(void **state)
 	assert_non_null(strstr(got, "PREFORKD_EVENT=log-lines-dropped\n"));
 	assert_non_null(strstr(got, "MESSAGE=1 message dropped\n"));
 
-	/* One that is gone leaves its stream. */
+	/* One that is gone leaves its stream, on which levels stand in front. */
 	close(journal);
 	unlink(JOURNAL_SOCKET);
-	log_msg(LOG_INFO, "fallen back");
+	log_msg(LOG_ERR, "fallen back");
 	drain(s[0]);
-	assert_non_null(strstr(got, "]: info: fallen back\n"));
+	assert_memory_equal(got, "<3>preforkd[", 12);
+	assert_non_null(strstr(got, "]: error: fallen back\n"));
+
+	/* The next one has it again. */
+	journal = bind_journal();
+	log_msg(LOG_INFO, "and back");
+	assert_true(recv(journal, got, sizeof got - 1, MSG_DONTWAIT) > 0);
+	assert_int_equal(drain(s[0]), 0);
+	close(journal);
+	unlink(JOURNAL_SOCKET);
 	restore();
 	unsetenv("JOURNAL_STREAM");
 	close(s[0]);
 	close(s[1]);
+}
+
+/* A child that begins to take what is in the journal's queue a moment from now. */
+static pid_t
+read_slowly(int journal, int go)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		char byte;
+
+		if (read(go, &byte, 1) == 1)
+			while (recv(journal, got, sizeof got, 0) > 0 && !strstr(got, "the end"))
+				memset(got, 0, 64);
+		_exit(0);
+	}
+	return pid;
+}
+
+/* Who ends for its mistakes says all of them, to a journal that is slow; one that takes
+ * nothing is waited for once. */
+static void
+test_patience(void **state)
+{
+	static const struct log_about about = {.event = LOG_EVENT_CONFIG_REFUSED};
+	int s[2], go[2], journal = bind_journal(), sent = 0;
+	char text[1024] = "";
+	struct timespec before, after;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	set_journal_stream(s[1], 0);
+	redirect(s[1]);
+	assert_true(log_to_journal());
+	while (logger.dropped == 0 && sent < 100000)
+		log_msg(LOG_INFO, "line %d", ++sent);
+	assert_int_equal(logger.dropped, 1);
+	assert_true(log_has_dropped());
+	log_tell_dropped();
+	assert_true(log_has_dropped());
+
+	pid = read_slowly(journal, go[0]);
+	assert_int_equal(write(go[1], "x", 1), 1);
+	log_wait();
+	for (int i = 0; i < 20; i++)
+		strcat(text, "a mistake\n");
+	log_lines(&about, LOG_ERR, text, strlen(text));
+	assert_false(log_has_dropped());
+	log_lines(&about, LOG_ERR, "a part\nthe end", 14);
+	assert_false(log_has_dropped());
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	for (int i = 0; i < sent + 10; i++)
+		log_msg(LOG_INFO, "nobody reads");
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_true(log_has_dropped());
+	assert_in_range(after.tv_sec - before.tv_sec, WAIT_SECONDS - 1, 3 * WAIT_SECONDS);
+	while (recv(journal, got, sizeof got, MSG_DONTWAIT) > 0)
+		;
+	log_tell_dropped();
+	assert_false(log_has_dropped());
+	close(journal);
+	unlink(JOURNAL_SOCKET);
+	restore();
+	unsetenv("JOURNAL_STREAM");
+	for (int i = 0; i < 2; i++) {
+		close(s[i]);
+		close(go[i]);
+	}
 }
 
 /* The variable is inherited: a redirected standard error is not the journal. */
@@ -411,8 +495,11 @@ test_not_journal(void **state)
 		else
 			set_journal_stream(p[1], 1);
 		redirect(p[1]);
-		log_msg(LOG_INFO, "here");
+		assert_false(log_to_journal());
+		log_wait();
+		log_lines(NULL, LOG_INFO, "here\nand here\n", 14);
 		assert_true(drain(p[0]) > 0);
+		assert_non_null(strstr(got, "]: info: and here\n"));
 		assert_memory_equal(log_where(where, sizeof where), "pipe:[", 6);
 		assert_int_equal(recv(journal, got, sizeof got, MSG_DONTWAIT), -1);
 		restore();
@@ -469,7 +556,7 @@ main(void)
 		cmocka_unit_test(test_drops),	cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_file),	cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_journal), cmocka_unit_test(test_not_journal),
-		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_events),	cmocka_unit_test(test_patience),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
