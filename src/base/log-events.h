@@ -5,7 +5,7 @@
  * Floor 0. X(NAME, word, MESSAGE_ID): LOG_EVENT_NAME in the source, the word in
  * PREFORKD_EVENT= and in JSON, the id (of `systemd-id128 new`) in MESSAGE_ID=, which
  * the journal's catalog goes by. Others search by words and ids: neither is ever
- * changed.
+ * changed. Each has its entry in systemd/preforkd.catalog.
  */
 #pragma once
 
