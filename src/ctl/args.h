@@ -11,6 +11,7 @@
 
 enum opt {
 	OPT_SOCKET,
+	OPT_INSTANCE,
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION,
@@ -58,7 +59,7 @@ enum opt {
 _Static_assert(OPT_MAX <= 64, "a set of options is an uint64_t");
 
 #define OPT(name) (UINT64_C(1) << OPT_##name)
-#define OPT_GLOBAL (OPT(SOCKET) | OPT(HELP) | OPT(VERSION))
+#define OPT_GLOBAL (OPT(SOCKET) | OPT(INSTANCE) | OPT(HELP) | OPT(VERSION))
 
 enum opt_kind { KIND_FLAG, KIND_WORD, KIND_DURATION, KIND_NUMBER };
 
@@ -70,6 +71,7 @@ enum complete {
 	COMPLETE_WORKER, /* POOL[/WORKER] */
 	COMPLETE_VERB,
 	COMPLETE_EVENTS, /* kinds of events, and pools */
+	COMPLETE_INSTANCE,
 	COMPLETE_FILE,
 	COMPLETE_COMMAND, /* a program */
 };

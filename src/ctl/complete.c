@@ -9,6 +9,8 @@
 #include "ctl/event.h"
 #include "ctl/reply.h"
 
+#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +95,24 @@ propose_workers(struct ctl *ctl, const char *begun)
 	propose_field(ctl, words, 2, "worker", before, slash + 1);
 }
 
+/* Those that run, by their sockets. */
+static void
+propose_instances(const char *dir, const char *before, const char *begun)
+{
+	char path[PATH_MAX];
+	glob_t found;
+
+	snprintf(path, sizeof(path), "%s/preforkd-*/control.sock", dir ? dir : "");
+	if (!dir || !*dir || glob(path, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		char *name = found.gl_pathv[i] + strlen(dir) + strlen("/preforkd-");
+		name[strcspn(name, "/")] = 0;
+		propose(before, name, begun);
+	}
+	globfree(&found);
+}
+
 static void
 propose_verbs(const char *begun)
 {
@@ -125,6 +145,10 @@ propose_kind(struct ctl *ctl, enum complete kind, const char *before, const char
 			propose(before, event_kinds[i], begun);
 		propose_field(ctl, pools, 1, "name", before, begun);
 		break;
+	case COMPLETE_INSTANCE:
+		propose_instances("/run", before, begun);
+		propose_instances(getenv("XDG_RUNTIME_DIR"), before, begun);
+		break;
 	case COMPLETE_NOTHING:
 	case COMPLETE_FILE:
 	case COMPLETE_COMMAND:
@@ -152,6 +176,8 @@ pass_value(struct typed *t, const struct option_row *o, const char *value)
 {
 	if (o == &options[OPT_SOCKET])
 		t->ctl->socket = value;
+	else if (o == &options[OPT_INSTANCE])
+		t->ctl->instance = value;
 }
 
 static void

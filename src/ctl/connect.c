@@ -14,25 +14,32 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SYSTEM_SOCKET "/run/preforkd/control.sock"
+#define PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
+
+/* The socket of the service, or of an instance of it, below a runtime directory.
+ * Too long a path stays too long for an address. */
+static const char *
+service_socket(char path[PATH_SIZE + 1], const char *dir, const char *instance)
+{
+	snprintf(path, PATH_SIZE + 1, "%s/preforkd%s%s/control.sock", dir, instance ? "-" : "",
+		 instance ? instance : "");
+	return path;
+}
 
 const char *
-ctl_socket_path(const char *option)
+ctl_socket_path(const struct ctl *ctl)
 {
-	static char user[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	static char path[PATH_SIZE + 1];
 	const char *env = getenv("PREFORKD_SOCKET");
 	const char *dir = getenv("XDG_RUNTIME_DIR");
 
-	if (option)
-		return option;
-	if (env && *env)
+	if (ctl->socket)
+		return ctl->socket;
+	if (!ctl->instance && env && *env)
 		return env;
-	if (dir && *dir) {
-		int n = snprintf(user, sizeof(user), "%s/preforkd/control.sock", dir);
-		if (n > 0 && (size_t)n < sizeof(user) && access(user, F_OK) == 0)
-			return user;
-	}
-	return SYSTEM_SOCKET;
+	if (dir && *dir && access(service_socket(path, dir, ctl->instance), F_OK) == 0)
+		return path;
+	return service_socket(path, "/run", ctl->instance);
 }
 
 static void
@@ -50,8 +57,9 @@ hint_group(const char *path)
 
 /* Says why the socket could not be connected; returns the exit status. */
 static int
-report_connect(const char *path, int error)
+report_connect(const struct ctl *ctl, int error)
 {
+	const char *path = ctl->path;
 	char shown[256];
 
 	text_escape(shown, sizeof(shown), path, strlen(path));
@@ -68,8 +76,9 @@ report_connect(const char *path, int error)
 		ctl_warn("the daemon takes no connections at %s", shown);
 	else
 		ctl_warn("cannot connect to %s: %s", shown, strerror(error));
-	ctl_hint("start it with: systemctl start preforkd; another socket: -s PATH or "
-		 "$PREFORKD_SOCKET");
+	ctl_hint("start it with: systemctl start preforkd%s%s; another socket: -s PATH or "
+		 "$PREFORKD_SOCKET",
+		 ctl->instance ? "@" : "", ctl->instance ? ctl->instance : "");
 	return STATUS_NO_DAEMON;
 }
 
@@ -88,7 +97,7 @@ ctl_open(struct ctl *ctl, int *ret_fd)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
-	ctl->path = ctl_socket_path(ctl->socket);
+	ctl->path = ctl_socket_path(ctl);
 	size_t len = strlen(ctl->path);
 	if (len >= sizeof(sa.sun_path)) {
 		ctl_warn("the path of the socket is too long (%zu bytes, at most %zu)", len,
@@ -106,7 +115,7 @@ ctl_open(struct ctl *ctl, int *ret_fd)
 	if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
 		int error = errno;
 		fd_close(&fd);
-		return report_connect(ctl->path, error);
+		return report_connect(ctl, error);
 	}
 	*ret_fd = fd;
 	return STATUS_OK;

@@ -28,8 +28,9 @@ enum ctl_status {
 };
 
 struct ctl {
-	const char *socket; /* -s; NULL: looked for */
-	const char *path;   /* the socket that was connected to or tried */
+	const char *socket;   /* -s; NULL: looked for */
+	const char *instance; /* -i; NULL: preforkd.service itself */
+	const char *path;     /* the socket that was connected to or tried */
 	redisContext *redis;
 	bool own_daemon; /* a private one: whoever started it says what became of it */
 	int patience_ms; /* for connecting and for each reply; 0: as long as it takes */
@@ -60,9 +61,9 @@ void ctl_messages_to(struct buf *to);
 
 /* --- connect.c --- */
 
-/* The socket to use: the option, or the first of the usual places. The result
+/* The socket to use: by the options, or the first of the usual places. The result
  * is the option itself, the environment's string or a static one. */
-const char *ctl_socket_path(const char *option);
+const char *ctl_socket_path(const struct ctl *ctl);
 
 /* A connected, blocking, close-on-exec socket in *ret_fd, or an exit status. */
 int ctl_open(struct ctl *ctl, int *ret_fd);

@@ -42,13 +42,13 @@ print_group(enum verb_group group)
 static int
 help_all(void)
 {
-	puts("usage: preforkctl [-s PATH] [--json] VERB ...\n\nRun jobs on the workers of preforkd, "
+	puts("usage: preforkctl [-s PATH | -i NAME] [--json] VERB ...\n\nRun jobs on the workers of preforkd, "
 	     "and look after it.\n");
 	for (int group = 0; group < GROUP_MAX; group++)
 		print_group((enum verb_group)group);
 	puts("Options of all verbs:");
 	print_options(OPT_GLOBAL | OPT(JSON));
-	puts("\nThe socket is that of -s, $PREFORKD_SOCKET, $XDG_RUNTIME_DIR/preforkd/control.sock\n"
+	puts("\nThe socket is that of -s or -i, $PREFORKD_SOCKET, $XDG_RUNTIME_DIR/preforkd/control.sock\n"
 	     "if there is one, or /run/preforkd/control.sock. preforkctl help VERB says more;\n"
 	     "preforkctl help commands is about those of the control socket.\n\n"
 	     "Exit status: 0; 1 the job failed; 124 it timed out; 70 its worker crashed; 75 busy, or\n"

@@ -42,6 +42,19 @@ finish_output(int status)
 	return status ? status : STATUS_FAILED;
 }
 
+/* Which daemon is meant, by -s or -i. */
+static int
+choose_daemon(struct ctl *ctl, const struct args *args)
+{
+	ctl->socket = args->values[OPT_SOCKET];
+	ctl->instance = args->values[OPT_INSTANCE];
+	if (ctl->socket && ctl->instance)
+		return args_usage(NULL, "-s and -i both say which daemon: only one of them");
+	if (ctl->instance && (!*ctl->instance || strchr(ctl->instance, '/')))
+		return args_usage(NULL, "-i: the name of an instance, as in preforkd@NAME.service");
+	return STATUS_OK;
+}
+
 static int
 dispatch(struct ctl *ctl, struct args *args, const struct verb *verb)
 {
@@ -60,7 +73,9 @@ dispatch(struct ctl *ctl, struct args *args, const struct verb *verb)
 	}
 	if (!verb)
 		return args_usage(NULL, "what to do? the first word is a verb, such as status");
-	ctl->socket = args->values[OPT_SOCKET];
+	int status = choose_daemon(ctl, args);
+	if (status)
+		return status;
 	ctl->json = args->values[OPT_JSON];
 	return verb->run(ctl, args);
 }

@@ -64,7 +64,7 @@ ask_daemon(struct ctl *ctl)
 	const char *words[] = {"STATUS"};
 	redisReply *r = NULL;
 
-	if (access(ctl_socket_path(ctl->socket), R_OK | W_OK) != 0)
+	if (access(ctl_socket_path(ctl), R_OK | W_OK) != 0)
 		return NULL;
 	return ctl_call_words(ctl, words, 1, &r) == STATUS_OK ? r : NULL;
 }

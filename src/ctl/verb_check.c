@@ -48,7 +48,7 @@ limit_time(const struct ctl *ctl, const char *patience)
 	if (parse_duration(patience, strlen(patience), &us) != 0 || us < 1 || us > PATIENCE_MAX_US)
 		return false;
 	check_say(&c, CHECK_CRITICAL, "no answer from the daemon at %s within %s",
-		  ctl_socket_path(ctl->socket), patience);
+		  ctl_socket_path(ctl), patience);
 	check_format(&c, "", &line);
 	snprintf(late, sizeof(late), "%.*s\n", (int)buf_len(&line), buf_head(&line));
 	buf_free(&line);

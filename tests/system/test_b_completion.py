@@ -61,7 +61,7 @@ def test_options():
     assert complete("run", "p", "--time") == ["--timeout"]
     assert complete("run", "p", "payload", "--time") == [], "that is payload"
     assert complete("run", "p", "--", "--time") == []
-    assert set(complete("--")) == {"--socket", "--json", "--help", "--version"}
+    assert set(complete("--")) == {"--socket", "--instance", "--json", "--help", "--version"}
 
 
 def test_values_of_options():
@@ -81,6 +81,19 @@ def test_files_and_programs(tmp):
     path = {"PATH": "%s:/usr/bin:/bin" % tmp}
     assert complete("map", "-j", "2", "--", "zz-", env=path) == ["zz-program"]
     assert complete("map", "--", "cat", "so", cwd=tmp) == ["some.sock"]
+
+
+def test_instances(daemon, tmp):
+    """By their sockets; and what is asked of a daemon is asked of the instance."""
+    for name in ("mail", "map", "misc"):
+        (tmp / ("preforkd-" + name)).mkdir()
+    for name in ("mail", "misc"):
+        (tmp / ("preforkd-%s/control.sock" % name)).symlink_to(daemon.socket)
+    env = {"XDG_RUNTIME_DIR": str(tmp)}
+    assert complete("-i", "ma", env=env) == ["mail"]
+    assert complete("--instance", "=", "ma", env=env) == ["mail"]
+    assert complete("-i", "mail", "run", "th", env=env) == ["thumbs"]
+    assert complete("-i", "map", "run", "th", env=env) == []
 
 
 def test_pools_and_jobs(daemon):

@@ -91,6 +91,23 @@ def test_socket_from_the_environment(ctl):
     assert r.returncode == 0, r.stderr
 
 
+def test_instance(ctl, tmp):
+    """-i NAME is the socket of preforkd@NAME, whatever the environment says."""
+    env = lib.base_env(XDG_RUNTIME_DIR=str(tmp), PREFORKD_SOCKET="/nonexistent")
+    (tmp / "preforkd-mail").mkdir()
+    (tmp / "preforkd-mail/control.sock").symlink_to(ctl.d.socket)
+    for args in (["-i", "mail"], ["-imail"], ["--instance=mail"]):
+        assert run(PREFORKCTL, *args, "ping", env=env).returncode == 0
+    r = run(PREFORKCTL, "-i", "none-such", "ping", env=env)
+    assert r.returncode == 69 and b"/run/preforkd-none-such/control.sock" in r.stderr
+    assert b"systemctl start preforkd@none-such;" in r.stderr
+    r = run(PREFORKCTL, "-i", "n" * 100, "ping", env=env)
+    assert r.returncode == 64 and b"too long" in r.stderr
+    for wrong in (["-i", ""], ["-i", "a/b"], ["-i", "mail", "-s", ctl.d.socket]):
+        r = run(PREFORKCTL, *wrong, "ping", env=env)
+        assert r.returncode == 64 and b"-i" in r.stderr, r
+
+
 def test_submit_result_job_jobs_cancel(ctl):
     jid = ctl.out("submit", "p", "echo kept").strip()
     assert jid.isdigit()
