@@ -81,6 +81,9 @@ const char *command_class_name(enum command_class class);
 enum synopsis_form { SYNOPSIS_TEXT, SYNOPSIS_MDOC };
 void command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_form form);
 
+/* What METRICS has, as a manual's list. */
+void metrics_put_list(struct buf *b);
+
 /* -NOPERM: the right is missing, for that pool (NULL: for all, or for the daemon). */
 void request_refuse(struct request *r, const struct pool *p);
 

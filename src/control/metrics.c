@@ -273,15 +273,15 @@ static const struct metric metrics[] = {
 
 /* ---- the text ---- */
 
+static const char *const types[] = {
+	[COUNTER] = "counter",
+	[GAUGE] = "gauge",
+	[HISTOGRAM] = "histogram",
+};
+
 static void
 put_head(struct buf *b, const struct metric *m)
 {
-	static const char *const types[] = {
-		[COUNTER] = "counter",
-		[GAUGE] = "gauge",
-		[HISTOGRAM] = "histogram",
-	};
-
 	buf_putf(b, "# TYPE %s %s\n", m->name, types[m->type]);
 	if (m->unit)
 		buf_putf(b, "# UNIT %s %s\n", m->name, m->unit);
@@ -390,18 +390,22 @@ put_tally(struct buf *b, const struct metric *m, const struct pool *p)
 	buf_putc(b, '\n');
 }
 
+static bool
+is_of_daemon(const struct metric *m)
+{
+	return m->of_daemon || m->server_field;
+}
+
 /* All of a family stands together. */
 static void
 put_family(struct buf *b, const struct metric *m, const struct request *r)
 {
 	const struct pools *ps = r->server->pools;
 
-	bool of_daemon = m->of_daemon || m->server_field;
-
 	put_head(b, m);
-	if (of_daemon)
+	if (is_of_daemon(m))
 		put_samples(b, m, r, NULL);
-	for (size_t i = 0; !of_daemon && i < ps->count; i++) {
+	for (size_t i = 0; !is_of_daemon(m) && i < ps->count; i++) {
 		const struct pool *p = ps->v[i];
 
 		if (!access_allows_pool(r->client, CLASS_READ, p))
@@ -436,3 +440,34 @@ const struct command metrics_commands[] = {
 	 .handle = cmd_metrics},
 	{.name = NULL},
 };
+
+/* ---- the manual's list ---- */
+
+/* Its labels, and the words that the second of them may be, if that is known here. */
+static void
+put_item(struct buf *b, const struct metric *m)
+{
+	const char *value;
+	bool pool = !is_of_daemon(m);
+
+	buf_putf(b, ".It Sy %s%s", m->name, m->type == COUNTER ? "_total" : "");
+	if (pool || m->label)
+		buf_putf(b, " Ns Brq %s%s%s", pool ? "pool" : "", pool && m->label ? " , " : "",
+			 m->label ? m->label : "");
+	buf_putf(b, "\n%s\n.Pq %s\n", m->help, types[m->type]);
+	if (!m->label || !m->label_value(1))
+		return;
+	buf_putf(b, ".Sy %s :\n.Cm", m->label);
+	for (unsigned i = 0; (value = m->label_value(i)); i++)
+		buf_putf(b, "%s %s", i ? " ," : "", value);
+	buf_puts(b, " .\n");
+}
+
+void
+metrics_put_list(struct buf *b)
+{
+	buf_puts(b, ".Pp\n.Bl -tag -width Ds -compact\n");
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		put_item(b, &metrics[i]);
+	buf_puts(b, ".El\n");
+}

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lib import BUILD, SRC
+from lib import BUILD, SRC, pool
 
 SOURCE = (SRC / "man/preforkd-control.7.in").read_text()
 PAGE = BUILD / "man/preforkd-control.7"
@@ -59,6 +59,42 @@ def test_every_command_is_described():
 def test_nothing_is_described_that_is_no_command():
     assert sorted(set(items()) - set(listed())) == []
     assert sorted(stock() - {word for name in listed() for word in name.split()}) == []
+
+
+METRICS = (BUILD / "man/metric-list.mdoc").read_text()
+
+
+def test_list_of_metrics_is_in_the_page():
+    assert METRICS in PAGE.read_text()
+    assert "METRIC LIST" in SOURCE
+
+
+def test_list_of_metrics_is_what_a_scrape_has(start):
+    """Names, types and labels, both ways; and the words that a label may be."""
+    text = start(pool("p")).cmd("METRICS").decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    scraped = {}
+    for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? ", text, re.M):
+        family = name if name in types else re.sub(r"_(total|bucket|sum|count)$", "", name)
+        if types[family] == "counter":
+            assert name == family + "_total"
+        shown = name if types[family] == "counter" else family
+        found = scraped.setdefault((shown, types[family]), {})
+        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
+            if label != "le":
+                found.setdefault(label, []).append(value)
+    described = {}
+    item = r"^\.It Sy (\S+)(?: Ns Brq (.*))?\n.*\n\.Pq (\w+)\n(?:\.Sy (\w+) :\n\.Cm (.*) \.\n)?"
+    for name, labels, kind, label, words in re.findall(item, METRICS, re.M):
+        labels = {one: None for one in labels.split(" , ") if one}
+        if label:
+            labels[label] = words.split(" , ")
+        described[name, kind] = labels
+    assert sorted(scraped) == sorted(described) and len(scraped) > 25
+    for metric, labels in described.items():
+        assert set(scraped[metric]) == set(labels), metric
+        for label, words in labels.items():
+            assert words is None or scraped[metric][label] == words, metric
 
 
 def test_form():
