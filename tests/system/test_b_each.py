@@ -151,7 +151,8 @@ def test_the_longest_result(start, level):
 def test_channels(start, channel, level):
     """Nothing of the channel is left to the program, whatever the channel is."""
     d = start(shell(protocol=level, channel=channel))
-    fds = d.cmd("RUN", "p", "echo $(ls /proc/$$/fd)").split()
+    # Of a program that the shell starts: its own pipes would be in the shell's.
+    fds = d.cmd("RUN", "p", "ls /proc/self/fd | tr '\\n' ' '").split()
     assert set(fds) <= {b"0", b"1", b"2", b"3"}
     assert d.cmd("RUN", "p", "ls -l /proc/$$/fd | grep -c socket: || :").strip() == b"0"
     assert d.cmd("RUN", "p", "echo to the log >&2") == b""
@@ -347,9 +348,8 @@ def test_what_a_job_leaves_running_does_not_hold_it_up(start):
 
 def test_the_example_is_a_pool(make, tmp):
     text = (lib.SRC / "examples/each.conf").read_text()
-    for old, new in (("/usr/local/bin/preforkd-each", EACH), ('user = "nobody"; ', "")):
-        assert old in text
-        text = text.replace(old, new)
+    assert "/usr/local/bin/preforkd-each" in text
+    text = text.replace("/usr/local/bin/preforkd-each", EACH)
     user = 'user = "root"; ' if lib.ROOT else ""
     env = "environment = { %s = \"%s\"; }; "
     d = make()

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What `make install` gives a machine with systemd, before anything is changed on it."""
+import pathlib
 import re
+
+import pytest
 
 import booted
 import lib
@@ -36,3 +39,26 @@ def test_nothing_is_enabled():
     states = dict(line.split()[:2] for line in lines)
     assert {states[u] for u in UNITS} == {"disabled"}
     assert set(states.values()) <= {"disabled", "static", "indirect"}, states
+
+
+EXAMPLES = pathlib.Path("/usr/share/preforkd/examples")
+JOBS = {  # of pools whose programs are there
+    "each": ("/etc/hostname.missing", b"gzip"),
+    "hash": ("/etc/passwd", None),
+    "frame": ("some text", None),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_example(host, name):
+    """A pool file from the examples, but for their prefix, serves under the unit as it is."""
+    text = (EXAMPLES / (name + ".conf")).read_text().replace("/usr/local/", "/usr/")
+    host.conf(**{name: text})
+    host.start()
+    payload, failure = JOBS[name]
+    with lib.Client(booted.SOCKET) as c:
+        said = c.cmd("RUN", name, payload)
+        if failure:
+            assert isinstance(said, lib.Error) and said.code == "FAILED", said
+        else:
+            assert isinstance(said, bytes) and said, said
