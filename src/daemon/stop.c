@@ -5,6 +5,13 @@
 
 #define FLUSH_US (5 * USEC_PER_SEC) /* how long clients may take over their last replies */
 
+static void
+enter(struct stop *s, enum stop_phase phase)
+{
+	s->phase = phase;
+	s->since = loop_now(s->loop);
+}
+
 /* Nothing is dropped in silence: jobs that run too long, or that wait in a pool
  * that is paused or down. (But for those of a private daemon, whose one client
  * has gone and knows.) */
@@ -19,7 +26,7 @@ end_workers(struct stop *s, bool fast)
 			  "%llu running and %llu queued jobs are cancelled",
 			  (unsigned long long)left.running, (unsigned long long)left.queued);
 	if (s->phase < STOP_END)
-		s->phase = STOP_END;
+		enter(s, STOP_END);
 	pools_stop(s->pools, fast);
 }
 
@@ -52,7 +59,7 @@ stop_slowly(struct stop *s, int64_t within_us)
 	if (s->phase != STOP_NOT)
 		return;
 	log_event(LOG_EVENT_STOPPING, LOG_INFO, "stopping");
-	s->phase = STOP_FINISH;
+	enter(s, STOP_FINISH);
 	notify_owe(s->notify, "STOPPING=1");
 	pools_drain(s->pools);
 	timer_set(loop_timers(s->loop), &s->limit, mono_add(loop_now(s->loop), within_us));
@@ -75,8 +82,8 @@ stop_proceed(struct stop *s, mono_t now)
 		end_workers(s, false);
 		pools_turn(s->pools, now);
 	}
-	if (s->phase == STOP_END && pools_gone(s->pools)) {
-		s->phase = STOP_FLUSH;
+	if (s->phase == STOP_END && !pools_processes(s->pools)) {
+		enter(s, STOP_FLUSH);
 		server_unlisten(s->server);
 		timer_set(loop_timers(s->loop), &s->limit, mono_add(now, FLUSH_US));
 	}

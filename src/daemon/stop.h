@@ -28,6 +28,7 @@ struct stop {
 	struct server *server;
 	struct notify *notify;
 	enum stop_phase phase;
+	mono_t since;	    /* when that began */
 	struct timer limit; /* of STOP_FINISH and STOP_FLUSH */
 };
 

@@ -4,7 +4,7 @@
  * the worker.
  *
  * The master spawns it with a status descriptor. A step that fails is reported
- * there as one line, "what: why", and ends it with 126 (127: the execution
+ * there as one line, "ERRNO what: why", and ends it with 126 (127: the execution
  * itself); an end of file there means that the worker runs. Linked statically
  * (a dynamic second exec would cost as much again as the spawn), so there are
  * no user names here, only numbers. Not meant to be called by people.
@@ -72,18 +72,18 @@ static const char *const limit_names[RLIM_NLIMITS] = {
 	[RLIMIT_STACK] = "stack",
 };
 
-/* Report "what: why of errno" and end. */
+/* Report "errno what: why of errno" and end. */
 static _Noreturn __attribute__((format(printf, 3, 4))) void
 die(const struct plan *p, int exit_status, const char *fmt, ...)
 {
-	const char *why = strerror(errno);
+	int error = errno;
 	char what[512];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(what, sizeof what, fmt, ap);
 	va_end(ap);
-	(void)dprintf(p->status, "%s: %s\n", what, why);
+	(void)dprintf(p->status, "%d %s: %s\n", error, what, strerror(error));
 	_exit(exit_status);
 }
 
@@ -437,7 +437,7 @@ usage(const struct plan *p, const char *what, const char *arg)
 			      o->value ? o->value : "");
 	(void)fprintf(stderr, " -- COMMAND [ARG...]\n");
 	if (p->status >= 0)
-		(void)dprintf(p->status, "preforkd-exec: %s%s\n", what, arg);
+		(void)dprintf(p->status, "%d preforkd-exec: %s%s\n", EINVAL, what, arg);
 	exit(EX_USAGE);
 }
 

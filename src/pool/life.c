@@ -7,6 +7,8 @@
 #include "base/parse.h"
 #include "pool/pump.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +143,36 @@ settle_flights(struct worker *w, const char *how)
 	return charged;
 }
 
+/* The loader's report, "ERRNO TEXT\n", but for the text: how long that is. */
+static size_t
+report_number(const struct worker *w, uint64_t *ret)
+{
+	const char *text = buf_head(&w->report_text);
+	const char *end = memchr(text, ' ', buf_len(&w->report_text));
+	uint64_t number;
+
+	if (!end || parse_u64(text, (size_t)(end - text), INT_MAX, &number) < 0)
+		return 0;
+	if (ret)
+		*ret = number;
+	return (size_t)(end - text) + 1;
+}
+
+/* What start_error() says as the number that comes nearest. */
+static int
+start_errno(const struct worker *w)
+{
+	uint64_t number = EIO;
+
+	if (buf_len(&w->report_text))
+		report_number(w, &number);
+	else if (w->blame)
+		number = ETIMEDOUT;
+	else
+		number = w->broken ? EPROTO : ECHILD;
+	return (int)number;
+}
+
 /* Why the pool's workers cannot start, as the pool says it. malloc'ed. */
 static char *
 start_error(const struct worker *w, const char *how)
@@ -148,10 +180,11 @@ start_error(const struct worker *w, const char *how)
 	char limit[FORMAT_MAX];
 
 	if (buf_len(&w->report_text)) {
-		size_t len = buf_len(&w->report_text);
+		const char *text = buf_head(&w->report_text);
+		size_t len = buf_len(&w->report_text), number = report_number(w, NULL);
 
-		len -= buf_head(&w->report_text)[len - 1] == '\n';
-		return mem_printf("%.*s", (int)len, buf_head(&w->report_text));
+		len -= text[len - 1] == '\n';
+		return mem_printf("%.*s", (int)(len - number), text + number);
 	}
 	if (w->blame) {
 		format_duration(limit, w->pool->conf->start.timeout_us);
@@ -165,7 +198,7 @@ start_error(const struct worker *w, const char *how)
 }
 
 void
-life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now)
+life_failed_start(struct pool *p, struct worker *w, int error, char *take_error, mono_t now)
 {
 	struct log_about about = {.pool = p->conf->name, .event = LOG_EVENT_POOL_DEGRADED};
 	bool held = throttle_holds(&p->throttle);
@@ -175,6 +208,7 @@ life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now
 			p->conf->start.backoff_max_us);
 	free(p->last_error);
 	p->last_error = take_error;
+	p->last_errno = error;
 	replace(&p->last_stderr, w->err.last);
 	mishap_worker(w, LOG_EVENT_WORKER_DIED, LOG_WARNING, "%s", p->last_error);
 	if (!held && throttle_holds(&p->throttle))
@@ -252,7 +286,7 @@ life_dead(struct worker *w, mono_t now)
 			  ours || (w->broken ? !last_words :
 					       !charged && WIFEXITED(w->proc.status)));
 	else
-		life_failed_start(p, w, start_error(w, how), now);
+		life_failed_start(p, w, start_errno(w), start_error(w, how), now);
 	free(how);
 	tell_death(w);
 	worker_bury(w);

@@ -334,6 +334,12 @@ pool_pause(struct pool *p, bool pause)
 /* ---- what it looks like from outside ---- */
 
 bool
+pool_is_settled(const struct pool *p)
+{
+	return p->up >= p->wanted || throttle_holds(&p->throttle) || pool_mode(p) != POOLS_OPEN;
+}
+
+bool
 pool_is_down(const struct pool *p)
 {
 	return throttle_holds(&p->throttle) && !p->up;

@@ -83,6 +83,7 @@ struct pool {
 	bool was_down, was_draining, was_stopping, was_fast;
 	uint64_t generation; /* processes started, ever */
 	char *last_error;    /* why workers cannot start; NULL when they can */
+	int last_errno;	     /* the same as a number, as far as there is one */
 	char *last_stderr;   /* the last line of the worker that could not */
 	struct stats stats;
 };
@@ -152,7 +153,7 @@ void pools_stop(struct pools *ps, bool fast);
 
 bool pools_settled(const struct pools *ps);  /* each has its workers or is degraded */
 bool pools_finished(const struct pools *ps); /* nothing runs, and nothing queued can */
-bool pools_gone(const struct pools *ps);     /* no process is left */
+unsigned pools_processes(const struct pools *ps);
 
 struct pools_totals {
 	uint64_t up, wanted, busy;		/* workers */
@@ -268,8 +269,12 @@ void pool_restart_slot(struct pool *p, unsigned slot);
 /* Slots that are still to be replaced. */
 unsigned pool_restarting(const struct pool *p);
 
+/* When those that are up can be taken for good, should they still be there. */
+mono_t pool_proven_at(const struct pool *p);
+
 enum pool_state pool_state(const struct pool *p);
 const char *pool_state_name(enum pool_state s);
+bool pool_is_settled(const struct pool *p);  /* it has its workers, is degraded, or leaves */
 bool pool_is_finished(const struct pool *p); /* nothing runs, and nothing queued can */
 bool pool_is_down(const struct pool *p);     /* degraded, and no worker is up */
 char *pool_trouble(const struct pool *p);    /* why its workers cannot start; malloc'ed */

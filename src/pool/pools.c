@@ -165,13 +165,9 @@ pools_stop(struct pools *ps, bool fast)
 bool
 pools_settled(const struct pools *ps)
 {
-	for (size_t i = 0; i < ps->count; i++) {
-		const struct pool *p = ps->v[i];
-
-		if (pool_mode(p) == POOLS_OPEN && p->up < p->wanted &&
-		    !throttle_holds(&p->throttle))
+	for (size_t i = 0; i < ps->count; i++)
+		if (!pool_is_settled(ps->v[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -184,14 +180,15 @@ pools_finished(const struct pools *ps)
 	return true;
 }
 
-bool
-pools_gone(const struct pools *ps)
+unsigned
+pools_processes(const struct pools *ps)
 {
+	unsigned found = 0;
+
 	for (size_t i = 0; i < ps->count; i++)
 		for (unsigned n = 0; n < ps->v[i]->slots; n++)
-			if (ps->v[i]->workers[n]->state != SLOT_DOWN)
-				return false;
-	return true;
+			found += ps->v[i]->workers[n]->state != SLOT_DOWN;
+	return found;
 }
 
 struct pools_totals

@@ -122,7 +122,7 @@ fill_slot(struct pool *p, struct worker *w, mono_t now)
 	w->spawned = now;
 	r = worker_spawn(w, now);
 	if (r < 0) {
-		life_failed_start(p, w, mem_printf("cannot be spawned: %s", strerror(-r)), now);
+		life_failed_start(p, w, -r, mem_printf("cannot be spawned: %s", strerror(-r)), now);
 		tell_worker(w, PHASE_DOWN, p->last_error);
 	}
 	return r == 0;

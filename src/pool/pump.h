@@ -34,9 +34,9 @@ void adopt_on_leave_due(struct timer *t, mono_t now);
 /* Act on the workers' news. */
 void life_news(struct pool *p, mono_t now);
 
-/* w's process was no good, or could not be made: the error, consumed, is the pool's
- * last_error from now on. */
-void life_failed_start(struct pool *p, struct worker *w, char *take_error, mono_t now);
+/* w's process was no good, or could not be made: error and its text, consumed, are the
+ * pool's last ones from now on. */
+void life_failed_start(struct pool *p, struct worker *w, int error, char *take_error, mono_t now);
 /* Workers start again: say so, and forget what went before. */
 void life_recovered(struct pool *p);
 /* Forget what went before: all slots are filled as if none had failed. */

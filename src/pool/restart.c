@@ -188,3 +188,17 @@ restart_turn(struct pool *p, mono_t now)
 	log_about(&about, LOG_NOTICE, "restarted");
 	restart_end(p, "restarted");
 }
+
+mono_t
+pool_proven_at(const struct pool *p)
+{
+	mono_t last = {0};
+
+	for (unsigned i = 0; i < p->wanted; i++) {
+		const struct worker *w = p->workers[i];
+
+		if (worker_is_up(w) && mono_before(last, restart_proven_at(w)))
+			last = restart_proven_at(w);
+	}
+	return last;
+}
