@@ -70,6 +70,7 @@ struct conf_pool {
 	} job;
 	struct {
 		bool ready;
+		bool required; /* the daemon does not start without it */
 		int64_t timeout_us;
 		int64_t backoff_min_us, backoff_max_us;
 	} start;

@@ -168,6 +168,10 @@ static const struct schema_key pool_keys[] = {
 	 POOL(job.on_disconnect), .names = disconnect_names},
 	{"start.ready", &type_bool, "false", "A worker gets its first job only when it says READY.",
 	 POOL(start.ready)},
+	{"start.required", &type_bool, "false",
+	 "The daemon does not start without this pool: its workers cannot be started, and the "
+	 "start has failed.",
+	 POOL(start.required)},
 	{"start.timeout", &type_duration, "90s", "How long a worker may take to be ready.",
 	 POOL(start.timeout_us), .min = 1, .max = UINT64_MAX},
 	{"start.backoff", &type_backoff, "1s..1m",

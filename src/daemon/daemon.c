@@ -31,7 +31,8 @@ struct daemon {
 	struct stop stop;
 	char *kept_socket;   /* by what name the manager keeps a duplicate; NULL: it does not */
 	struct timer untold; /* lines of the log that were dropped are told then */
-	bool ready;
+	struct timer proof;  /* when the workers of required pools have proved good */
+	int status;	     /* what it ends with */
 };
 
 /* ---- what others ask of the daemon ---- */
@@ -72,7 +73,7 @@ op_state(void *ctx)
 		return "draining";
 	if (report_degraded(d->pools))
 		return "degraded";
-	return d->ready ? "ready" : "starting";
+	return d->report.ready ? "ready" : "starting";
 }
 
 static const struct server_ops server_ops = {
@@ -150,11 +151,79 @@ become_ready(struct daemon *d, mono_t now)
 {
 	char *text = report_line(d->pools);
 
-	d->ready = true;
 	log_event(LOG_EVENT_READY, LOG_INFO, "ready: %s", text);
-	report_now(&d->report, d->pools, now);
+	report_ready(&d->report, now);
 	notify_owe(&d->notify, "READY=1");
 	free(text);
+}
+
+/* It is said in all places, and the workers that did start are ended. */
+static void
+fail_start(struct daemon *d, const struct pool *p)
+{
+	struct log_about about = {.event = LOG_EVENT_START_REFUSED, .pool = p->conf->name};
+	char *trouble = pool_trouble(p);
+	char *text = mem_printf("start failed: pool %s is required, and its workers cannot start: "
+				"%s",
+				p->conf->name, p->last_error ? p->last_error : "");
+
+	log_about(&about, LOG_ERR, "start failed, this pool is required: %s", trouble);
+	report_failure(&d->report, p->last_errno, text);
+	d->status = EX_UNAVAILABLE;
+	stop_fast(&d->stop);
+	loop_again(d->loop);
+	free(text);
+	free(trouble);
+}
+
+/* A required pool that is degraded; NULL: none. */
+static const struct pool *
+find_refusal(const struct pools *ps)
+{
+	for (size_t i = 0; i < ps->count; i++)
+		if (ps->v[i]->conf->start.required && throttle_holds(&ps->v[i]->throttle))
+			return ps->v[i];
+	return NULL;
+}
+
+/* Most programs that are no good need a moment to show it: who says nothing by
+ * itself is looked at for as long as a restart would. */
+static mono_t
+proven_at(const struct pools *ps)
+{
+	mono_t last = {0};
+
+	for (size_t i = 0; i < ps->count; i++) {
+		const struct pool *p = ps->v[i];
+
+		if (p->conf->start.required && mono_before(last, pool_proven_at(p)))
+			last = pool_proven_at(p);
+	}
+	return last;
+}
+
+static void
+on_proof(struct timer *t, mono_t now)
+{
+	(void)t;
+	(void)now; /* the turn that follows looks */
+}
+
+static void
+proceed_start(struct daemon *d, mono_t now)
+{
+	const struct pool *refusal = find_refusal(d->pools);
+	mono_t proven;
+
+	if (refusal) {
+		fail_start(d, refusal);
+	} else if (pools_settled(d->pools)) {
+		proven = proven_at(d->pools);
+		if (mono_before(now, proven))
+			timer_set(loop_timers(d->loop), &d->proof, proven);
+		else
+			become_ready(d, now);
+	}
 }
 
 static void
@@ -164,12 +233,11 @@ on_turn(void *ctx, mono_t now)
 
 	pools_turn(d->pools, now);
 	server_turn(d->server);
-	if (!d->ready && d->stop.phase == STOP_NOT && pools_settled(d->pools))
-		become_ready(d, now);
+	if (!d->report.ready && d->stop.phase == STOP_NOT)
+		proceed_start(d, now);
 	if (d->stop.phase != STOP_NOT)
 		stop_proceed(&d->stop, now);
-	else if (d->ready)
-		report_turn(&d->report, d->pools, now);
+	report_turn(&d->report, now);
 	if (!d->server->listening)
 		socket_forget(&d->notify, &d->kept_socket);
 	if (log_has_dropped() && !timer_is_set(&d->untold))
@@ -233,13 +301,13 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 		signals[i] = signal_rows[i].signo;
 	d->conf = setup->conf;
 	d->untold.on_due = on_untold;
+	d->proof.on_due = on_proof;
 	r = loop_new(&loop_ops, d, signals, &d->loop);
 	if (r < 0) {
 		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
 		return EX_OSERR;
 	}
 	notify_init(&d->notify, d->loop);
-	report_init(&d->report, d->loop, &d->notify);
 	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
 	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
 	stop_init(&d->stop, &(struct stop){.conf = d->conf,
@@ -247,6 +315,10 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 					   .pools = d->pools,
 					   .server = d->server,
 					   .notify = &d->notify});
+	report_init(&d->report, &(struct report){.loop = d->loop,
+						 .notify = &d->notify,
+						 .pools = d->pools,
+						 .stop = &d->stop});
 	status = open_socket(d, setup);
 	if (status)
 		return status;
@@ -259,7 +331,7 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 int
 daemon_run(const struct daemon_setup *setup)
 {
-	struct daemon d = {.ready = false};
+	struct daemon d = {.status = 0};
 	int status = daemon_build(&d, setup);
 
 	if (!status) {
@@ -269,6 +341,8 @@ daemon_run(const struct daemon_setup *setup)
 			log_msg(LOG_ERR, "event loop: %s", strerror(-r));
 			status = EX_OSERR;
 		}
+		if (!status)
+			status = d.status;
 		/* Whoever runs a filter by itself wants to know that its lines did not match. */
 		if (!status && setup->connected_fd >= 0 && pools_total(d.pools).broken)
 			status = EX_PROTOCOL;

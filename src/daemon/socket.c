@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/report.h"
 #include "io/passed.h"
 
 #include <stdlib.h>
@@ -122,8 +123,11 @@ socket_open(const struct conf *c, struct notify *n, struct listener *ret, char *
 	} else {
 		keep(ret, n, ret_kept);
 	}
-	if (status)
+	if (status) {
 		say(LOG_ERR, "", &why);
+		buf_putc(&why, 0);
+		report_refusal(n, 0, buf_failed(&why) ? "" : buf_head(&why));
+	}
 	buf_free(&why);
 	passed_free(&p);
 	return status;

@@ -56,6 +56,13 @@ class Receiver:
         lib.poll(lambda: wanted in self.lines(), "%s in %s" % (wanted, self.seen))
 
 
+def answers(d):
+    try:
+        return d.cmd("PING") == "PONG"
+    except OSError:
+        return False  # it does not listen yet
+
+
 def started(make, receiver):
     """A daemon that tells receiver, and that serves, whether it is ready or not."""
     d = make(pool("p"))
@@ -65,7 +72,7 @@ def started(make, receiver):
     receiver.close = lambda: None
     d.check_fds = False
     d.start(ready=False)
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    lib.poll(lambda: answers(d), "an answer")
     assert d.cmd("RUN", "p", "echo served") == b"served"
     return d
 
