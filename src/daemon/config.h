@@ -39,6 +39,9 @@ struct config_quick {
 /* As config_load(); the mistakes name options: "--workers: …". */
 int config_quick(const struct config_quick *q, struct conf *ret_conf, struct buf *ret_errors);
 
+/* Such a list in a line: "configuration: 3 mistakes, the first: …"; malloc'ed. */
+char *config_summary(const struct buf *errors);
+
 /* "error" … "debug" → LOG_ERR … LOG_DEBUG. False: no such level. */
 bool config_parse_level(const char *name, int *ret_level);
 

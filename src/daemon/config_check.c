@@ -353,3 +353,23 @@ config_finish(const struct mistakes *m, struct conf *c)
 	conf_free(c);
 	return CONFIG_E_INVALID;
 }
+
+/* What belongs to a mistake's line (the source, a caret) is indented below it. */
+char *
+config_summary(const struct buf *errors)
+{
+	const char *text = buf_len(errors) ? buf_head(errors) : "", *lf;
+	const char *end = text + buf_len(errors);
+	int first = (int)strcspn(text, "\n");
+	size_t n = 0;
+
+	for (const char *line = text; line < end; line = lf + 1) {
+		n += *line != ' ';
+		lf = memchr(line, '\n', (size_t)(end - line));
+		if (!lf)
+			break;
+	}
+	if (n == 1)
+		return mem_printf("configuration: %.*s", first, text);
+	return mem_printf("configuration: %zu mistakes, the first: %.*s", n, first, text);
+}

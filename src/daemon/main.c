@@ -6,6 +6,8 @@
 #include "base/parse.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/report.h"
+#include "io/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,7 +214,7 @@ find_loader(void)
 
 /* As they are for whoever looks on; in the journal each with its level and event. */
 static void
-tell_mistakes(const struct buf *errors)
+print_mistakes(const struct buf *errors)
 {
 	const struct log_about about = {.event = LOG_EVENT_CONFIG_REFUSED};
 
@@ -222,6 +224,23 @@ tell_mistakes(const struct buf *errors)
 	} else {
 		fwrite(buf_head(errors), 1, buf_len(errors), stderr);
 	}
+}
+
+/* What is wrong, for the people at the terminal, the journal and the service manager. */
+static void
+refuse(const struct arguments *a, const struct buf *errors)
+{
+	struct notify n;
+	char *summary;
+
+	print_mistakes(errors);
+	if (a->test || a->print || a->connected)
+		return;
+	summary = config_summary(errors);
+	notify_init(&n, NULL);
+	report_refusal(&n, EINVAL, summary);
+	notify_fini(&n);
+	free(summary);
 }
 
 static int
@@ -236,10 +255,8 @@ load(struct arguments *a, struct conf *conf)
 		r = config_quick(&a->quick, conf, &errors);
 	else
 		r = config_load_at(a->config ? a->config : CONFIG_FILE, a->listen, conf, &errors);
-	if (r && buf_len(&errors))
-		tell_mistakes(&errors);
-	else if (r)
-		fprintf(stderr, "preforkd: %s\n", strerror(r < 0 ? -r : EINVAL));
+	if (r)
+		refuse(a, &errors);
 	buf_free(&errors);
 	if (!r && a->log_level && !config_parse_level(a->log_level, &conf->log.level))
 		usage_error("--log-level '%s': error, warning, notice, info or debug",
