@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -49,7 +51,8 @@ static struct {
 	enum log_format format;
 	bool opened;
 	int journal_fd; /* -1: standard error is not the journal */
-	bool patient;	/* it is waited for */
+	bool waits;	/* log_wait() has been called */
+	bool patient;	/* and it is waited for */
 	int own_fd;	/* standard error with O_NONBLOCK of its own, or -1 */
 	uint64_t dropped;
 } logger = {.program = "preforkd", .level = LOG_INFO, .journal_fd = -1, .own_fd = -1};
@@ -149,10 +152,10 @@ log_wait(void)
 	const struct timeval limit = {.tv_sec = WAIT_SECONDS};
 	int flags = log_to_journal() ? fcntl(logger.journal_fd, F_GETFL) : -1;
 
-	if (flags < 0 ||
+	if (logger.waits || flags < 0 ||
 	    setsockopt(logger.journal_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
 		return;
-	logger.patient = fcntl(logger.journal_fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+	logger.waits = logger.patient = fcntl(logger.journal_fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 
 /* 0 or -errno; -EAGAIN: the journal does not keep up. By its name each time, as it
@@ -168,6 +171,25 @@ write_journal(const struct line *l)
 	if (r == -EAGAIN && logger.patient)
 		logger.patient = fd_set_nonblock(logger.journal_fd) < 0;
 	return r;
+}
+
+/* When an empty message, which the journal passes over, has been read, those before it
+ * are done with. */
+void
+log_finish(void)
+{
+	struct line nothing = {.len = 0};
+	int unread = 1;
+
+	log_wait();
+	if (!logger.patient || write_journal(&nothing) < 0)
+		return;
+	for (int ms = 0; ms < WAIT_SECONDS * 1000 && unread > 0; ms++) {
+		if (ioctl(logger.journal_fd, SIOCOUTQ, &unread) < 0)
+			return;
+		if (unread > 0)
+			(void)poll(NULL, 0, 1);
+	}
 }
 
 static bool

@@ -42,6 +42,9 @@ const char *log_where(char *dst, size_t cap);
 /* From now on wait for a journal that does not keep up, for two seconds, and no more
  * once that was in vain: for a process that only says why it ends. */
 void log_wait(void);
+/* The process is about to end: see that the journal has all its lines, for as long. It
+ * looks up whose a line is when it reads it, and of a process that is gone finds nothing. */
+void log_finish(void);
 
 /* What was dropped is told before the next line; or now, if there is room. */
 bool log_has_dropped(void);

@@ -341,9 +341,11 @@ main(int argc, char **argv)
 	}
 	check_arguments(&a);
 	status = load(&a, &conf);
+	if (!status) {
+		status = a.test || a.print ? check_only(&a, &conf) : run(&a, &conf);
+		conf_free(&conf);
+	}
 	if (status)
-		return status;
-	status = a.test || a.print ? check_only(&a, &conf) : run(&a, &conf);
-	conf_free(&conf);
+		log_finish(); /* why */
 	return status;
 }

@@ -26,6 +26,7 @@ redirect(int fd)
 	fd_close(&logger.journal_fd);
 	logger.opened = false;
 	logger.dropped = 0;
+	logger.waits = logger.patient = false;
 	assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
 }
 
@@ -406,7 +407,8 @@ test_journal(void **state)
 	close(s[1]);
 }
 
-/* A child that begins to take what is in the journal's queue a moment from now. */
+/* A child that begins to take what is in the journal's queue a moment from now, up to
+ * "the end" or an empty message. */
 static pid_t
 read_slowly(int journal, int go)
 {
@@ -457,6 +459,14 @@ test_patience(void **state)
 	assert_false(log_has_dropped());
 	log_lines(&about, LOG_ERR, "a part\nthe end", 14);
 	assert_false(log_has_dropped());
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+	/* It comes back when all has been read, and not before. */
+	log_msg(LOG_INFO, "said");
+	pid = read_slowly(journal, go[0]);
+	assert_int_equal(write(go[1], "x", 1), 1);
+	log_finish();
+	assert_int_equal(recv(journal, got, sizeof got, MSG_DONTWAIT), -1);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 
 	clock_gettime(CLOCK_MONOTONIC, &before);
