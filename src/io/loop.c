@@ -133,7 +133,9 @@ loop_add_signals(struct loop *l, const int *signals)
 	sigaddset(&set, SIGCHLD);
 	for (const int *s = signals; *s; s++)
 		sigaddset(&set, *s);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	/* Whoever executed us may have ignored SIGCHLD: then no child can be waited for. */
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+	    signal(SIGCHLD, SIG_DFL) == SIG_ERR)
 		return -errno;
 	for (const int *s = signals; *s && r >= 0; s++)
 		r = sd_event_add_signal(l->event, NULL, *s, on_signal, l);

@@ -33,7 +33,7 @@ struct watch {
 };
 
 /* signals: 0-terminated; they are blocked here and come to on_signal(). SIGCHLD
- * is blocked and SIGPIPE ignored. 0 or -errno. */
+ * is blocked, whoever has ignored it before, and SIGPIPE ignored. 0 or -errno. */
 int loop_new(const struct loop_ops *ops, void *ctx, const int *signals, struct loop **ret);
 void loop_free(struct loop *l);
 

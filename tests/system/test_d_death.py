@@ -328,3 +328,12 @@ def test_storm_of_jobs_that_kill(start):
         else:
             assert reply == b"%d" % i
     d.wait_pool("p", "whole again", lambda p: p["idle"] == 16)
+
+
+def test_an_ignored_sigchld_is_inherited(make):
+    """The kernel would reap workers by itself, and their ends would never be told."""
+    d = make(pool("p"))
+    d.start(preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    for _ in range(3):
+        assert d.cmd("RUN", "p", "exit 4").text.startswith("CRASHED worker exited with status 4")
+    d.wait_pool("p", "back", lambda p: p["idle"] == 1 and p["exited"] == 3)
