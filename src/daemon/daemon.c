@@ -10,6 +10,7 @@
 #include "daemon/socket.h"
 #include "daemon/stop.h"
 #include "io/notify.h"
+#include "io/orphans.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,6 +28,7 @@ struct daemon {
 	struct pools *pools;
 	struct server *server;
 	struct notify notify;
+	struct orphans orphans;
 	struct report report;
 	struct stop stop;
 	char *kept_socket;   /* by what name the manager keeps a duplicate; NULL: it does not */
@@ -307,6 +309,11 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
 		return EX_OSERR;
 	}
+	r = orphans_start(&d->orphans, d->loop);
+	if (r < 0) {
+		log_msg(LOG_ERR, "cannot watch for children that end: %s", strerror(-r));
+		return EX_OSERR;
+	}
 	notify_init(&d->notify, d->loop);
 	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
 	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
@@ -352,6 +359,10 @@ daemon_run(const struct daemon_setup *setup)
 	socket_forget(&d.notify, &d.kept_socket);
 	pools_free(d.pools);
 	notify_fini(&d.notify);
+	orphans_stop(&d.orphans);
+	if (orphans_live())
+		log_msg(LOG_NOTICE, "processes that have left their worker still run: %s",
+			getpid() == 1 ? "they end with the container" : "they are left alone");
 	loop_free(d.loop);
 	return status;
 }

@@ -242,27 +242,56 @@ spawn_now(const struct spawn *how, const struct fds *f, char *const *argv, pid_t
 	return -r;
 }
 
-/* The process is a zombie still, so its group's number cannot be anybody else's:
- * what it left behind in there goes with it. */
-static void
-on_pidfd(struct watch *w, uint32_t events)
+/* ---- the end ---- */
+
+/* Those that are watched, by pid. The kernel knows children of a process, not of
+ * a loop, and so does this. */
+static struct map watched;
+
+struct proc *
+proc_find(pid_t pid)
 {
-	struct proc *p = container_of(w, struct proc, watch);
+	struct map_node *n = map_find(&watched, map_hash_u64((uint64_t)pid));
+
+	for (; n; n = map_find_next(n)) {
+		struct proc *p = container_of(n, struct proc, by_pid);
+
+		if (p->pid == pid)
+			return p;
+	}
+	return NULL;
+}
+
+bool
+proc_reap(struct proc *p)
+{
 	siginfo_t si = {.si_pid = 0};
 
-	(void)events;
 	if (waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || !si.si_pid)
-		return;
+		return false;
+	/* It is a zombie still, so its group's number cannot be anybody else's: what
+	 * it left behind in there goes with it. */
 	kill(-p->pid, SIGKILL);
 	waitpid(p->pid, &p->status, 0);
 	p->exited = true;
 	proc_forget(p);
 	p->on_exit(p);
+	return true;
+}
+
+static void
+on_pidfd(struct watch *w, uint32_t events)
+{
+	(void)events;
+	proc_reap(container_of(w, struct proc, watch));
 }
 
 static int
 proc_watch(struct proc *p)
 {
+	if (map_add(&watched, &p->by_pid, map_hash_u64((uint64_t)p->pid)) < 0)
+		return -ENOMEM;
+	p->known = true;
 	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 	if (p->pidfd < 0)
 		return -errno;
@@ -320,6 +349,11 @@ proc_forget(struct proc *p)
 {
 	if (!p->loop)
 		return;
+	if (p->known)
+		map_remove(&watched, &p->by_pid);
+	p->known = false;
+	if (!watched.count)
+		map_free(&watched);
 	watch_remove(p->loop, &p->watch);
 	fd_close(&p->pidfd);
 }

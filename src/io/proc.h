@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "base/map.h"
 #include "core/conf.h"
 #include "io/loop.h"
 
@@ -19,6 +20,8 @@ struct proc {
 	pid_t pid; /* 0: none */
 	int pidfd;
 	struct watch watch;
+	struct map_node by_pid;
+	bool known;  /* to proc_find() */
 	bool exited; /* and reaped: pid is a number to show, no longer one to signal */
 	int status;  /* as of waitpid(2) */
 	void (*on_exit)(struct proc *p); /* called once, when it has been reaped */
@@ -47,6 +50,13 @@ int proc_spawn(struct proc *p, struct loop *l, const struct spawn *how,
 /* To the whole process group, and to the process should it have left it. No-op
  * when it has been reaped. */
 void proc_signal(struct proc *p, int signo);
+
+/* The one that is watched and has this pid, or NULL. */
+struct proc *proc_find(pid_t pid);
+
+/* If it has ended: reap it, with what is left of its group, and call on_exit(). This
+ * happens by itself; it is for whoever sees the end first. True when it did. */
+bool proc_reap(struct proc *p);
 
 /* Stop watching; the process is not touched. */
 void proc_forget(struct proc *p);

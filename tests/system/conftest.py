@@ -40,11 +40,14 @@ def deadline():
 
 @pytest.fixture
 def make(request):
-    """Makes daemons, stopped at the end of the test with all that must hold then."""
+    """Makes daemons, stopped at the end of the test with all that must hold then.
+
+    of: a class made of lib.Daemon.
+    """
     made = []
 
-    def make_daemon(*pools, **options):
-        daemon = lib.Daemon(*pools, **options)
+    def make_daemon(*pools, of=lib.Daemon, **options):
+        daemon = of(*pools, **options)
         made.append(daemon)
         return daemon
 

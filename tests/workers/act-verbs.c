@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *late_text;
@@ -430,6 +431,47 @@ act_grandchild(const char *arg)
 	_exit(6);
 }
 
+/* Leave so many ended processes behind, whose parent has ended too. */
+static void
+act_orphans(const char *arg)
+{
+	long n = strtol(arg, NULL, 10);
+	int status = 0;
+	pid_t parent = fork();
+
+	if (parent == 0) {
+		for (long i = 0; i < n; i++) {
+			pid_t pid = fork();
+
+			if (pid == 0)
+				_exit(0);
+			if (pid < 0)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	waitpid(parent, &status, 0);
+	ok(status == 0 ? "orphans" : "not all of them");
+}
+
+/* Start a process that nothing holds any more, as daemons do. It waits at the gate. */
+static void
+act_daemonize(const char *arg)
+{
+	pid_t parent = fork();
+
+	if (parent == 0) {
+		setsid();
+		if (fork() == 0) {
+			gate(arg);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	waitpid(parent, NULL, 0);
+	ok("daemonized");
+}
+
 static const struct verb {
 	const char *name;
 	void (*run)(const char *arg);
@@ -470,6 +512,8 @@ static const struct verb {
 	{"leak", act_leak},
 	{"close-out", act_close_out},
 	{"grandchild", act_grandchild},
+	{"orphans", act_orphans},
+	{"daemonize", act_daemonize},
 };
 
 void
