@@ -292,6 +292,21 @@ open_socket(struct daemon *d, const struct daemon_setup *setup)
 	return server_listen(d->server, &l) < 0 ? EX_OSERR : 0;
 }
 
+/* For the first process of a container there is no default action: a signal that
+ * nobody has blocked yet would be lost, and whoever stops it wait in vain. */
+void
+daemon_hold_signals(void)
+{
+	sigset_t set;
+
+	if (getpid() != 1)
+		return;
+	sigemptyset(&set);
+	for (size_t i = 0; i < SIGNALS; i++)
+		sigaddset(&set, signal_rows[i].signo);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int
 daemon_build(struct daemon *d, const struct daemon_setup *setup)
 {

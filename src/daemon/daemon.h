@@ -21,6 +21,9 @@ struct daemon_setup {
 	char **environment;
 };
 
+/* As early as can be: keep signals that come before daemon_run() for it. */
+void daemon_hold_signals(void);
+
 /* An exit status (0, or one of <sysexits.h>), after everything has ended. What
  * is wrong at the start is on standard error or in the log. */
 int daemon_run(const struct daemon_setup *setup);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -193,17 +194,22 @@ connected_fds(const char *text, int *ret_first, int *ret_last)
 	*ret_last = (int)last;
 }
 
-/* Beside ourselves, as in the place we were built in, else where it is installed. */
+/* Beside ourselves, as in the place we were built in, else where it is installed.
+ * A container may have no /proc: then there is the name that we were executed by. */
 static char *
 find_loader(void)
 {
 	char self[PATH_MAX];
+	const char *executed = (const char *)getauxval(AT_EXECFN);
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash, *beside;
 
-	if (n > 0) {
+	if (n >= 0)
 		self[n] = 0;
-		slash = strrchr(self, '/');
+	else
+		snprintf(self, sizeof(self), "%s", executed ? executed : "");
+	slash = strrchr(self, '/');
+	if (slash) {
 		beside = mem_printf("%.*s/preforkd-exec", (int)(slash - self), self);
 		if (access(beside, X_OK) == 0)
 			return beside;
@@ -330,6 +336,7 @@ main(int argc, char **argv)
 	int status;
 
 	(void)argc;
+	daemon_hold_signals();
 	open_standard();
 	read_arguments(&a, argv);
 	if (a.help || a.version) {

@@ -273,6 +273,22 @@ def test_pid_1_stays_at(box, name, said):
 
 
 @needs_container
+def test_a_signal_before_the_loop_is_not_lost(make):
+    """Whoever stops a container that is just starting need not wait for the KILL."""
+    d = make(pool("p"), of=Container)
+    text = d.conf.read_text()
+    d.conf.unlink()
+    slow = d.gate(d.conf.name)  # the configuration, from something that takes its time
+    d.start(ready=False)
+    slow.arrived()
+    d.send_signal(signal.SIGTERM)
+    os.write(slow.fd, text.encode())
+    slow.release()
+    assert d.wait() == 0
+    d.wait_log("stopping")
+
+
+@needs_container
 @pytest.mark.parametrize(
     "options, status",
     [({"conf_text": "nonsense = 1;"}, 78), ({"control": {"listen": "/proc/none/s"}}, 69)],
@@ -299,6 +315,7 @@ def answers(d):
 @pytest.mark.parametrize(
     "prepare",
     [
+        pytest.param("umount /proc && ! test -e /proc/self", id="no-proc"),
         pytest.param("mount -o remount,ro /proc", id="proc-ro"),
         pytest.param("exec <&- >&- 2>&-", id="closed"),
         pytest.param("unset NOTIFY_SOCKET", id="no-manager"),
