@@ -123,7 +123,7 @@ ctl_messages_to(struct buf *to)
 }
 
 /* One write a message, so that lines of several programs do not mix. */
-static void
+static void __attribute__((format(printf, 2, 0)))
 say(const char *prefix, const char *fmt, va_list ap)
 {
 	char line[2048];
