@@ -1,27 +1,85 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/unit.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <systemd/sd-login.h>
+#include <string.h>
+#include <unistd.h>
 
-/* Whatever hinders it, a daemon works as well without a unit. */
-static char *
-name_or_none(int r, char *name)
+static bool
+ends_in(const char *s, size_t len, const char *end)
 {
-	return r >= 0 && name ? name : mem_strdup("");
+	size_t n = strlen(end);
+
+	return len > n && memcmp(s + len - n, end, n) == 0;
+}
+
+/* The first unit of a path below its slices; *path is then what is below it. */
+static char *
+take_unit(const char **path)
+{
+	const char *s = *path;
+	size_t len = 0;
+
+	do {
+		s += len + strspn(s + len, "/");
+		len = strcspn(s, "/\n");
+	} while (ends_in(s, len, ".slice"));
+	*path = s + len;
+	if (!ends_in(s, len, ".service") && !ends_in(s, len, ".scope"))
+		return mem_strdup("");
+	if (*s == '_') /* added where the name could be taken for one of the kernel's files */
+		return mem_printf("%.*s", (int)len - 1, s + 1);
+	return mem_printf("%.*s", (int)len, s);
+}
+
+/* Of the hierarchy that systemd keeps its units in; NULL: there is none. */
+static const char *
+find_path(const char *text)
+{
+	const char *named = strstr(text, ":name=systemd:"), *unified = strstr(text, "0::");
+
+	if (named)
+		return named + strlen(":name=systemd:");
+	if (unified && (unified == text || unified[-1] == '\n'))
+		return unified + strlen("0::");
+	return NULL;
+}
+
+void
+unit_names_parse(const char *text, struct unit_names *ret)
+{
+	const char *path = find_path(text);
+
+	ret->system = path ? take_unit(&path) : mem_strdup("");
+	if (strncmp(ret->system, "user@", 5) == 0)
+		ret->user = take_unit(&path);
+	else
+		ret->user = mem_strdup("");
 }
 
 void
 unit_names_get(struct unit_names *ret)
 {
-	char *system = NULL, *user = NULL;
-	int r_system = sd_pid_get_unit(0, &system);
-	int r_user = sd_pid_get_user_unit(0, &user);
+	int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+	struct buf text = {0};
+	ssize_t n = fd < 0 ? 0 : 1;
 
-	ret->system = name_or_none(r_system, system);
-	ret->user = name_or_none(r_user, user);
+	while (n > 0 && buf_reserve(&text, 4096)) {
+		n = read(fd, buf_tail(&text), buf_room(&text));
+		if (n > 0)
+			buf_commit(&text, (size_t)n);
+	}
+	if (fd >= 0)
+		close(fd);
+	buf_putc(&text, '\0');
+	/* whatever hindered it, a daemon works as well without */
+	unit_names_parse(buf_failed(&text) ? "" : buf_head(&text), ret);
+	buf_free(&text);
 }
 
 void
