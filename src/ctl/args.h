@@ -53,6 +53,13 @@ enum opt {
 	OPT_QUEUED,
 	OPT_FAILURES,
 	OPT_BUSY,
+	OPT_FOLLOW,
+	OPT_LAST,
+	OPT_SINCE,
+	OPT_WORKER,
+	OPT_OF_JOB,
+	OPT_LEVEL,
+	OPT_OUTPUT,
 	OPT_MAX
 };
 
@@ -148,6 +155,7 @@ char *verb_synopsis(const struct verb *verb);
 
 /* --- the verbs --- */
 
+int verb_logs(struct ctl *ctl, const struct args *args);
 int verb_check(struct ctl *ctl, const struct args *args);
 int verb_status(struct ctl *ctl, const struct args *args);
 int verb_run(struct ctl *ctl, const struct args *args);

@@ -81,7 +81,7 @@ ctl_report_broken(const struct ctl *ctl)
 		ctl_warn("the connection to the daemon broke: %s", strerror(errno));
 	else
 		ctl_warn("the daemon closed the connection");
-	ctl_hint("is it still there? preforkctl status; journalctl -u preforkd");
+	ctl_hint("is it still there? preforkctl status; preforkctl logs");
 	return STATUS_NO_DAEMON;
 }
 

@@ -59,6 +59,9 @@ void ctl_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Both go to the end of *to from now on, and not to standard error. */
 void ctl_messages_to(struct buf *to);
 
+/* The first of the messages that went there, without the program's name; "": none. */
+void ctl_first_message(const struct buf *messages, char *dst, size_t cap);
+
 /* --- connect.c --- */
 
 /* The socket to use: by the options, or the first of the usual places. The result

@@ -16,7 +16,7 @@ static const struct error_row rows[] = {
 	 .hint = "the job's worker was ended; more time: --timeout, or job.timeout of the pool"},
 	{.word = "CRASHED",
 	 .status = STATUS_CRASHED,
-	 .hint = "the worker died with this job; what it said: journalctl PREFORKD_POOL=%s",
+	 .hint = "the worker died with this job; what it said: preforkctl logs %s",
 	 .job_hint = "the worker died with this job; what it said last: preforkctl job %s"},
 	{.word = "BUSY",
 	 .status = STATUS_LATER,
@@ -122,6 +122,22 @@ ctl_messages_to(struct buf *to)
 	messages = to;
 }
 
+static const char name_prefix[] = "preforkctl: ";
+
+void
+ctl_first_message(const struct buf *from, char *dst, size_t cap)
+{
+	const char *s = buf_head(from);
+	size_t len = buf_len(from), own = strlen(name_prefix);
+
+	if (len >= own && memcmp(s, name_prefix, own) == 0) {
+		s += own;
+		len -= own;
+	}
+	const char *end = len ? memchr(s, '\n', len) : NULL;
+	snprintf(dst, cap, "%.*s", (int)(end ? end - s : 0), s ? s : "");
+}
+
 /* One write a message, so that lines of several programs do not mix. */
 static void __attribute__((format(printf, 2, 0)))
 say(const char *prefix, const char *fmt, va_list ap)
@@ -143,7 +159,7 @@ ctl_warn(const char *fmt, ...)
 	if (before_message)
 		before_message();
 	va_start(ap, fmt);
-	say("preforkctl: ", fmt, ap);
+	say(name_prefix, fmt, ap);
 	va_end(ap);
 }
 

@@ -64,7 +64,7 @@ say_degraded(struct screen *s, const redisReply *pool, const char *name)
 		    (long long)reply_int(pool, "fails", 0));
 	if (words)
 		say(s, "    %s", words);
-	say(s, "    more: journalctl PREFORKD_POOL=%s", name);
+	say(s, "    more: preforkctl logs %s", name);
 }
 
 static void
@@ -168,10 +168,26 @@ write_state(char *dst, size_t cap, const char *state, const redisReply *pools)
 		snprintf(dst, cap, "%s (%d pool%s)", shown, all, plural);
 }
 
+/* ", preforkd.service" where it is one: a daemon that logs elsewhere was started by hand,
+ * and the unit is that of whoever did. */
+static const char *
+write_unit(char *dst, size_t cap, const redisReply *status)
+{
+	char unit[128];
+	const char *own = text_of(status, "user_unit", unit, sizeof(unit));
+
+	*dst = '\0';
+	if (!own || !*own)
+		own = text_of(status, "unit", unit, sizeof(unit));
+	if (own && *own && strcmp(reply_str(status, "log", ""), "journal") == 0)
+		snprintf(dst, cap, ", %s", own);
+	return dst;
+}
+
 static void
 say_head(const struct ctl *ctl, struct screen *s, const redisReply *status, const redisReply *pools)
 {
-	char state[128], version[64], up[HUMAN_MAX];
+	char state[128], version[64], up[HUMAN_MAX], unit[160];
 	const char *word = reply_str(status, "state", "?");
 	const char *v = text_of(status, "version", version, sizeof(version));
 
@@ -181,9 +197,9 @@ say_head(const struct ctl *ctl, struct screen *s, const redisReply *status, cons
 		fputs("●", stdout);
 	write_state(state, sizeof(state), word, pools);
 	s->width -= s->width > 1; /* the dot's */
-	say(s, " preforkd %s, up %s, pid %lld: %s", v ? v : "?",
+	say(s, " preforkd %s, up %s, pid %lld%s: %s", v ? v : "?",
 	    human_long(up, reply_int(status, "uptime_ms", -1)),
-	    (long long)reply_int(status, "pid", 0), state);
+	    (long long)reply_int(status, "pid", 0), write_unit(unit, sizeof(unit), status), state);
 	s->width = (size_t)ctl->columns;
 }
 

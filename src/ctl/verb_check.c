@@ -258,20 +258,6 @@ judge_failure(int status)
 	return of_the_daemon ? CHECK_CRITICAL : CHECK_UNKNOWN;
 }
 
-/* The first of the messages, without who says it, and what to do about it. */
-static void
-first_message(struct buf *messages, char dst[CHECK_ITEM_MAX])
-{
-	static const char prefix[] = "preforkctl: ";
-
-	buf_putc(messages, '\0');
-	const char *s = buf_failed(messages) ? "" : buf_head(messages);
-	if (strncmp(s, prefix, sizeof(prefix) - 1) == 0)
-		s += sizeof(prefix) - 1;
-	snprintf(dst, CHECK_ITEM_MAX, "%.*s", (int)strcspn(s, "\n"), s);
-	buf_free(messages);
-}
-
 /* The reply, which is a map or a list of them; NULL: what hindered it is said. */
 static redisReply *
 ask(struct look *l, struct ctl *ctl, const char *const *words, int n)
@@ -283,7 +269,8 @@ ask(struct look *l, struct ctl *ctl, const char *const *words, int n)
 	ctl_messages_to(&messages);
 	int status = ctl_call_words(ctl, words, n, &r);
 	ctl_messages_to(NULL);
-	first_message(&messages, why);
+	ctl_first_message(&messages, why, sizeof(why));
+	buf_free(&messages);
 	if (strncmp(why, "NOPOOL ", 7) == 0)
 		check_say(&l->check, CHECK_CRITICAL, "there is no pool %s", words[n - 1]);
 	else if (status)

@@ -114,8 +114,7 @@ report_failed(struct restart *r)
 		 text_escape(why, sizeof(why), error, strlen(error)));
 	if (words)
 		ctl_hint("%s", text_escape(said, sizeof(said), words, strlen(words)));
-	ctl_hint("the workers that were not replaced go on; more: journalctl PREFORKD_POOL=%s",
-		 r->pool);
+	ctl_hint("the workers that were not replaced go on; more: preforkctl logs %s", r->pool);
 	freeReplyObject(pool);
 	return STATUS_FAILED;
 }

@@ -120,6 +120,18 @@ const struct verb verbs[] = {
 	 .summary = "how the daemon is, what is wrong first",
 	 .options = OPT(JSON),
 	 .run = verb_status},
+	{.name = "logs",
+	 .group = GROUP_LOOK,
+	 .before = "[POOL[/WORKER]]",
+	 .summary = "show the log of a pool, or of the daemon, from the journal",
+	 .more = "The last 100 lines, or all since --since; without a pool also what systemd says of\n"
+		 "the daemon. With --json each line is an object of the journal's fields.\n"
+		 "  preforkctl logs thumbs -f --level warning",
+	 .options = OPT(FOLLOW) | OPT(LAST) | OPT(ALL) | OPT(SINCE) | OPT(WORKER) | OPT(OF_JOB) |
+		    OPT(LEVEL) | OPT(OUTPUT) | OPT(JSON),
+	 .max = 1,
+	 .words = {COMPLETE_WORKER},
+	 .run = verb_logs},
 	{.name = "check",
 	 .group = GROUP_LOOK,
 	 .before = "[POOL]...",

@@ -118,7 +118,7 @@ class Terminal(Running):
     def __init__(self, *command, columns=100, rows=40, stdin=None, env=None):
         self.fd, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        env = lib.base_env(TERM="xterm", **{"NO_COLOR": "", **(env or {})})
+        env = lib.base_env(**{"TERM": "xterm", "NO_COLOR": "", **(env or {})})
         self.proc = subprocess.Popen(
             [str(c) for c in command],
             stdin=slave if stdin is None else stdin,

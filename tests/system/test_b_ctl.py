@@ -34,10 +34,10 @@ def test_exit_statuses(ctl):
     assert b"broken" in ctl("run", "p", "err broken", status=1).stderr
     assert ctl("run", "p", "-t", "100ms", "hang", status=124).stderr
     crashed = ctl("run", "p", "stderr-exit oops", status=70).stderr
-    assert b"oops" in crashed and b"journalctl PREFORKD_POOL=p" in crashed
+    assert b"oops" in crashed and b"preforkctl logs p" in crashed
     jid = ctl.out("submit", "p", "exit 3").strip()
     crashed = ctl("result", jid, "-w", "1m", status=70).stderr.decode()
-    assert "preforkctl job %s" % jid in crashed and "PREFORKD_POOL" not in crashed
+    assert "preforkctl job %s" % jid in crashed and "preforkctl logs" not in crashed
     pending = ctl("run", "p", "--wait", "50ms", "hang", status=75).stderr.decode()
     jid = ctl.json("jobs", "--state", "running")[0]["id"]
     assert jid in pending
@@ -175,7 +175,7 @@ def test_status_says_what_is_wrong_first(make):
     rest = "\n".join(lines[1:])
     assert "thumbs: exits at start" in rest and "2 times" in rest and "next try in" in rest
     assert "ModuleNotFoundError: No module named 'PIL'" in rest
-    assert "journalctl PREFORKD_POOL=thumbs" in rest
+    assert "preforkctl logs thumbs" in rest
     assert "degraded" in Ctl(d).out("pools")
     Ctl(d)("run", "thumbs", "x", status=69)
 

@@ -94,7 +94,7 @@ def test_restart_that_fails(make, tmp):
     program.write_text("#!/bin/sh\necho it is broken >&2\nexit 3\n")
     program.chmod(0o755)
     r = ctl("restart", "p", status=1)
-    assert b"the restart of p was given up: " in r.stderr and b"PREFORKD_POOL=p" in r.stderr
+    assert b"the restart of p was given up: " in r.stderr and b"preforkctl logs p" in r.stderr
     assert b"it is broken" in r.stderr
     assert set(pids(ctl, "p").values()) & before
     assert ctl.out("run", "p", "echo x").strip() == "x"
