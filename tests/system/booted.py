@@ -9,6 +9,7 @@ conftest.py puts things back between its cases.
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -36,6 +37,8 @@ ETC = pathlib.Path("/etc/preforkd")
 UNITS = pathlib.Path("/etc/systemd/system")
 SOCKET = "/run/preforkd/control.sock"
 SERVICE = "preforkd.service"
+
+REPORT = re.compile("ERROR: [A-Za-z]*Sanitizer|: runtime error:")
 
 # MESSAGE_IDs of systemd's own, see systemd/sd-messages.h.
 UNIT_STARTED = "39f53479d3a045ac8e11786248231fbf"
@@ -230,6 +233,13 @@ class Host:
         if left:
             run("pkill", "-KILL", "-x", "preforkd", check=False)
         assert not left, "processes are left over after the stop: " + left
+        assert not (reports := self.reports()), "\n".join(reports)
+
+    def reports(self):
+        """What sanitizers have found; a signal from outside is none of it."""
+        found = self.journal("_COMM=preforkd") if lib.SANITIZED else []
+        lines = [str(e["MESSAGE"]) for e in found]
+        return [m for m in lines if REPORT.search(m) and "on unknown address" not in m]
 
 
 def totals():
