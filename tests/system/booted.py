@@ -242,8 +242,16 @@ class Host:
         return [m for m in lines if REPORT.search(m) and "on unknown address" not in m]
 
 
+notes = []
+
+
+def note(text):
+    """A measurement for the record."""
+    notes.append(text)
+
+
 def totals():
-    """For the record: what this file made the service manager do."""
+    """For the record: what this file made the service manager do, and what was measured."""
 
     def count(message, **fields):
         return sum(
@@ -251,9 +259,10 @@ def totals():
             for e in journal("_PID=1", "MESSAGE_ID=" + message)
         )
 
-    return "preforkd's units: %d starts, %d stops, %d failures; %d main processes killed" % (
+    done = "preforkd's units: %d starts, %d stops, %d failures; %d main processes killed" % (
         count(UNIT_STARTED),
         count(UNIT_STOPPED),
         count(UNIT_FAILED),
         count(PROCESS_EXIT, EXIT_CODE=("killed", "dumped")),
     )
+    return "\n".join([done] + notes)

@@ -202,7 +202,7 @@ def test_time_for_a_slow_start_and_a_long_drain(make):
 def test_no_time_unasked(start):
     d = start(pool("p"))
     before = len(extensions(d))
-    assert d.cmd("RUN", "p", "nap 6000") == b"nap 6000"
+    assert d.cmd("RUN", "p", "sleep 6000 x") == b"x"
     assert len(extensions(d)) == before
 
 
