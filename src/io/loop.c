@@ -80,6 +80,18 @@ loop_turn(struct loop *l)
 	return 0;
 }
 
+/* Those of a batch that come first, or the rest. */
+static void
+dispatch(const struct epoll_event *events, int n, bool first)
+{
+	for (int i = 0; i < n; i++) {
+		struct watch *w = events[i].data.ptr;
+
+		if (w->fd >= 0 && w->first == first) /* else removed by one before it */
+			w->on_ready(w, events[i].events);
+	}
+}
+
 /* The handlers never return an error: sd-event would disable their source. */
 static int
 on_epoll(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -92,12 +104,8 @@ on_epoll(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 	(void)revents;
 	l->now = mono_now();
 	n = epoll_wait(fd, events, BATCH, 0);
-	for (int i = 0; i < n; i++) {
-		struct watch *w = events[i].data.ptr;
-
-		if (w->fd >= 0) /* removed by one before it in this batch */
-			w->on_ready(w, events[i].events);
-	}
+	dispatch(events, n, true);
+	dispatch(events, n, false);
 	return loop_turn(l);
 }
 

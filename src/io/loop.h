@@ -30,6 +30,7 @@ struct watch {
 	int fd;		 /* -1: not watched */
 	uint32_t events; /* EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR always come */
 	void (*on_ready)(struct watch *w, uint32_t events);
+	bool first; /* of what is ready at the same time this comes before the rest */
 };
 
 /* signals: 0-terminated; they are blocked here and come to on_signal(). SIGCHLD

@@ -126,3 +126,14 @@ def test_each_end_at_debug(start):
     assert ends[jid]["worker"] == 0 and ends[jid]["worker_pid"] and ends[jid]["level"] == "debug"
     assert ends[bad]["message"].startswith("job failed: error, took ")
     assert ends[queued]["message"] == "job cancelled: request" and "worker" not in ends[queued]
+
+
+def test_each_line_has_its_job(start):
+    """What a worker writes before its answer is about that job, however fast it answers."""
+    d = start(pool("p", workers=8, queue={"limit": 2000}), log=JSON)
+    ids = [d.cmd("SUBMIT", "p", "stderr hello").decode() for _ in range(100)]
+    c = d.client()
+    assert c.pipeline([("RUN", "p", "stderr hello")] * 1900) == [b"after stderr"] * 1900
+    lines = [json.loads(line) for line in d.log().splitlines()]
+    jobs = [e.get("job") for e in lines if e["message"] == "hello"]
+    assert len(jobs) == 2000 and None not in jobs and len({*jobs}) == 2000 and {*ids} <= {*jobs}
