@@ -315,7 +315,11 @@ def answers(d):
 @pytest.mark.parametrize(
     "prepare",
     [
-        pytest.param("umount /proc && ! test -e /proc/self", id="no-proc"),
+        pytest.param(
+            "umount /proc && ! test -e /proc/self",
+            id="no-proc",
+            marks=pytest.mark.skipif(lib.SANITIZED, reason="the sanitizers need /proc"),
+        ),
         pytest.param("mount -o remount,ro /proc", id="proc-ro"),
         pytest.param("exec <&- >&- 2>&-", id="closed"),
         pytest.param("unset NOTIFY_SOCKET", id="no-manager"),
