@@ -10,12 +10,14 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* The reason, without its newline. */
-static void
-say(int level, const char *what, const struct buf *why)
+/* The reason as a string, its newline made the end. */
+static const char *
+reason(struct buf *why)
 {
-	log_msg(level, "%s%.*s", what, (int)(buf_len(why) ? buf_len(why) - 1 : 0),
-		buf_len(why) ? buf_head(why) : "");
+	if (buf_failed(why) || !buf_len(why))
+		return "";
+	buf_tail(why)[-1] = 0;
+	return buf_head(why);
 }
 
 static void
@@ -60,7 +62,7 @@ restore(const struct conf *c, struct notify *n, struct passed_socket *s, struct 
 	if (good) {
 		log_msg(LOG_NOTICE, "the control socket from before is served again");
 	} else {
-		say(LOG_NOTICE, "the control socket from before is not used: ", &why);
+		log_msg(LOG_NOTICE, "the control socket from before is not used: %s", reason(&why));
 		socket_forget(n, ret_kept);
 	}
 	buf_free(&why);
@@ -124,9 +126,8 @@ socket_open(const struct conf *c, struct notify *n, struct listener *ret, char *
 		keep(ret, n, ret_kept);
 	}
 	if (status) {
-		say(LOG_ERR, "", &why);
-		buf_putc(&why, 0);
-		report_refusal(n, 0, buf_failed(&why) ? "" : buf_head(&why));
+		log_msg(LOG_ERR, "%s", reason(&why));
+		report_refusal(n, 0, reason(&why));
 	}
 	buf_free(&why);
 	passed_free(&p);

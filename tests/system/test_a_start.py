@@ -83,6 +83,8 @@ def test_second_daemon_is_refused(start, make):
     assert e.wait() in (69, 71)
     assert d.socket in e.log()
     assert str(d.pid) in e.log() or "another" in e.log() or "in use" in e.log()
+    told = [f for f in e.notify.drain() if f.startswith("STATUS=")]
+    assert told == ["STATUS=%s: another preforkd serves this socket" % d.socket]
     e.proc = None
     assert d.cmd("RUN", "p", "echo still") == b"still"
 
