@@ -93,6 +93,13 @@ access_close(struct client *c)
 	c->rights = (struct rights){0};
 }
 
+void
+access_renew(struct client *c)
+{
+	access_close(c);
+	access_open(c, c->stream.rfd);
+}
+
 static bool
 has_right(unsigned rights, enum command_class class)
 {

@@ -128,6 +128,9 @@ void client_await(struct client *c, struct job *j, bool run, int64_t wait_us);
 bool client_await_some(struct client *c, struct job *const *jobs, size_t n, bool any,
 		       int64_t wait_us);
 
+/* Owe a reply until the reload that was asked for is over. */
+void client_await_reload(struct client *c);
+
 /* Move what is ready, first in, first out, to the stream. False: not all had room. */
 bool client_collect(struct client *c);
 void client_drop_replies(struct client *c);

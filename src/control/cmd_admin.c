@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about the daemon itself: STATUS, INFO, CONFIG, DRAIN, SHUTDOWN. */
+/* Commands about the daemon itself: STATUS, INFO, CONFIG, RELOAD, DRAIN, SHUTDOWN. */
 #include "config.h"
 
 #include "base/log.h"
@@ -37,7 +37,11 @@ cmd_status(struct request *r)
 	field_int(&f, "queued", (int64_t)t.queued);
 	field_int(&f, "running", (int64_t)t.running);
 	field_int(&f, "memory_bytes", (int64_t)t.bytes);
+	field_int(&f, "reloads", (int64_t)s->reloads);
+	field_str(&f, "reload_error", s->reload_error);
+	field_str(&f, "reload_warning", s->reload_warning);
 	field_str(&f, "config", s->conf->path);
+	field_int(&f, "config_unix_ms", s->loaded_unix_us / USEC_PER_MSEC);
 	field_str(&f, "unit", s->units.system);
 	field_str(&f, "user_unit", s->units.user);
 	field_str(&f, "log", log_where(log, sizeof(log)));
@@ -211,7 +215,18 @@ config_get(struct request *r)
 	fields_end(&f, r->out);
 }
 
-/* ---- DRAIN, SHUTDOWN ---- */
+/* ---- RELOAD, DRAIN, SHUTDOWN ---- */
+
+static void
+cmd_reload(struct request *r)
+{
+	const char *code, *why = r->server->ops->reload(r->server->ctx, &code);
+
+	if (why)
+		resp_put_error(r->out, code, why, strlen(why));
+	else
+		client_await_reload(r->client);
+}
 
 static void
 cmd_drain(struct request *r)
@@ -260,6 +275,13 @@ const struct command admin_commands[] = {
 	 .class = CLASS_READ,
 	 .summary = "The configuration is in its files: preforkd -T prints it",
 	 .subcommands = config_subcommands},
+	{.name = "RELOAD",
+	 .arity = 1,
+	 .class = CLASS_ADMIN,
+	 .summary = "Read the configuration again and put it in force",
+	 .handle = cmd_reload,
+	 .in_multi = MULTI_REFUSED,
+	 .defers = true},
 	{.name = "DRAIN",
 	 .arity = 1,
 	 .class = CLASS_ADMIN,

@@ -315,7 +315,7 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 	r.row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
 	if (r.row && !is_allowed(&r, true))
 		return refusal(&r, r.pool);
-	if (r.row && r.row->defers && argc >= 2) {
+	if (r.row && r.row->defers && is_about_pool(r.row) && argc >= 2) {
 		if (!r.pool || r.pool->mode != POOLS_OPEN)
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
 		limit = r.pool->conf->job.max_payload;

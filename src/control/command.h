@@ -100,6 +100,8 @@ bool slice_is(const struct resp_slice *s, const char *word); /* in any case */
 /* fd: its connection. */
 void access_open(struct client *c, int fd);
 void access_close(struct client *c);
+/* By other rules, or with other pools. */
+void access_renew(struct client *c);
 
 /* May it use commands of that class about the daemon as a whole? Read and submit: who may
  * with any pool; lists then have those pools only. */

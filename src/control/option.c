@@ -66,7 +66,7 @@ static const char *
 read_reason(const struct resp_slice *v, struct options *o)
 {
 	return job_reason_parse(v->data, v->len, &o->reason) < 0 ?
-		       "error, crashed, timeout, request, down, draining or stopping" :
+		       "error, crashed, timeout, request, down, draining, stopping or reload" :
 		       NULL;
 }
 

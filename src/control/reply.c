@@ -30,6 +30,7 @@ reply_new(struct client *c)
 	r->client = c;
 	r->proto = c->proto;
 	r->muted = c->mute;
+	list_init(&r->reload);
 	list_append(r->muted ? &c->muted : &c->replies, &r->link);
 	c->reply_count++;
 	return r;
@@ -48,7 +49,7 @@ reply_count(struct reply *r)
 static bool
 reply_is_taken(const struct reply *r)
 {
-	return r->job || r->await || r->kept_id;
+	return r->job || r->await || r->kept_id || list_linked(&r->reload);
 }
 
 static void
@@ -57,6 +58,7 @@ reply_free(struct reply *r)
 	if (r->client->news.behind == r)
 		r->client->news.behind = NULL;
 	list_remove(&r->link);
+	list_remove(&r->reload);
 	r->client->reply_count--;
 	r->client->reply_bytes -= r->counted;
 	buf_free(&r->out);
@@ -114,8 +116,7 @@ client_is_full(struct client *c)
 	return client_reply_bytes(c) > c->server->conf->control.client_memory;
 }
 
-/* Where r's reply goes: straight to the client when nothing is before it. */
-static struct buf *
+struct buf *
 reply_begin(struct reply *r)
 {
 	return first_reply(r->client) == r ? &r->client->stream.out : &r->out;
@@ -285,7 +286,7 @@ reply_fetch(struct reply *r)
 static bool
 reply_waits(const struct reply *r)
 {
-	return r->job || (r->await && await_waits(r->await));
+	return r->job || (r->await && await_waits(r->await)) || list_linked(&r->reload);
 }
 
 bool

@@ -18,6 +18,7 @@ struct reply {
 	struct job_waiter waiter;
 	struct job *job;     /* NULL: ready, or it waits for some */
 	struct await *await; /* NULL: it is not about some */
+	struct list reload;  /* in server->asked or ->awaiting, while it waits for a reload */
 	uint64_t kept_id;    /* ready, but its outcome is still to be fetched; 0: it is here */
 	struct timer timer;
 	struct buf out;	       /* when it is ready */
@@ -35,6 +36,8 @@ void reply_count(struct reply *r);
 void reply_end(struct reply *r);
 bool client_is_full(struct client *c);
 
+/* Where its bytes go: straight to the client when nothing is before it. */
+struct buf *reply_begin(struct reply *r);
 /* What a job that is over has to tell: its result, or its message without the code. */
 const char *job_outcome_text(const struct job *j, size_t *ret_len);
 

@@ -114,6 +114,9 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->hearing.on_due = on_heard;
 	list_init(&s->clients);
 	list_init(&s->dirty);
+	list_init(&s->asked);
+	list_init(&s->awaiting);
+	s->loaded_unix_us = s->started_unix_us;
 	s->events = events_new(s);
 	unit_names_get(&s->units);
 	return s;

@@ -20,6 +20,9 @@ struct events;
 struct server_ops {
 	void (*stop)(void *ctx, bool now);
 	void (*drain)(void *ctx);
+	/* NULL: it is begun, and server_reload_… says its end. Else why it is not, with the
+	 * code of an error reply. */
+	const char *(*reload)(void *ctx, const char **ret_code);
 	const char *(*state)(void *ctx); /* "starting", "ready", "degraded", "draining" */
 	void (*orphaned)(void *ctx);	 /* the one client of a private daemon is gone */
 };
@@ -54,6 +57,11 @@ struct server {
 	struct events *events;
 	struct unit_names units; /* at the start */
 	bool own_uid_is_admin;
+	struct list asked, awaiting; /* replies to RELOADs that are not begun yet, or not over */
+	uint64_t reloads;	     /* configurations that took the place of another */
+	int64_t loaded_unix_us;	     /* when this one was read */
+	const char *reload_error;    /* of the last reload; the daemon's; NULL: it was good */
+	const char *reload_warning;  /* what of it waits for a restart; the daemon's, or NULL */
 };
 
 struct server *server_new(struct loop *l, struct pools *pools, const struct conf *conf,
@@ -78,6 +86,20 @@ void server_share(struct server *s);
  * that are there; *ret_limit: of open files. */
 uint64_t server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n,
 				 uint64_t *ret_limit);
+
+/* ---- reload.c: another configuration ---- */
+
+/* conf is in force from now on: rights are worked out anew, limits are those. */
+void server_reconfigure(struct server *s, const struct conf *conf);
+/* p is about to be freed. */
+void server_forget_pool(struct server *s, const struct pool *p);
+
+/* What was asked for before this is begun: server_reload_done() is about it. */
+void server_reload_begun(struct server *s);
+/* Tell those who wait: code NULL and "OK", or an error. */
+void server_reload_done(struct server *s, const char *code, const char *text);
+/* It was not even begun. */
+void server_reload_refused(struct server *s, const char *code, const char *text);
 
 /* No new connections. Those that were made just before may still say what they want. */
 void server_unlisten(struct server *s);

@@ -177,6 +177,7 @@ int verb_clear(struct ctl *ctl, const struct args *args);
 int verb_pause(struct ctl *ctl, const struct args *args);
 int verb_resume(struct ctl *ctl, const struct args *args);
 int verb_drain(struct ctl *ctl, const struct args *args);
+int verb_reload(struct ctl *ctl, const struct args *args);
 int verb_stop(struct ctl *ctl, const struct args *args);
 int verb_call(struct ctl *ctl, const struct args *args);
 int verb_metrics(struct ctl *ctl, const struct args *args);

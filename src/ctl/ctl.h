@@ -24,6 +24,7 @@ enum ctl_status {
 	STATUS_OS = 71,		/* EX_OSERR */
 	STATUS_LATER = 75,	/* EX_TEMPFAIL */
 	STATUS_PERMISSION = 77, /* EX_NOPERM */
+	STATUS_CONFIG = 78,	/* EX_CONFIG */
 	STATUS_TIMEOUT = 124,	/* as timeout(1) */
 };
 

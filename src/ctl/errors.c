@@ -36,6 +36,7 @@ static const struct error_row rows[] = {
 	 .status = STATUS_NO_DAEMON,
 	 .ends_map = true,
 	 .hint = "no worker comes up; why: preforkctl pool %s"},
+	{.word = "BADCONFIG", .status = STATUS_CONFIG, .ends_map = true},
 	{.word = "NOPERM",
 	 .status = STATUS_PERMISSION,
 	 .ends_map = true,

@@ -4,10 +4,12 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "ctl/args.h"
+#include "ctl/errors.h"
 #include "ctl/json.h"
 #include "ctl/reply.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +24,54 @@ command_ok(struct ctl *ctl, const char *const *words, int n, const char *done)
 		status = json_print_named("reply", r);
 	else if (!status && done)
 		puts(done);
+	freeReplyObject(r);
+	return status;
+}
+
+/* What STATUS has of the last reload, line by line. False: nothing. */
+static bool
+print_told(struct ctl *ctl, const char *field)
+{
+	const char *words[] = {"STATUS"};
+	redisReply *r = NULL;
+	const char *text = ctl_call_words(ctl, words, 1, &r) ? NULL : reply_str(r, field, NULL);
+
+	for (const char *line = text, *end; line && *line; line = end + (*end == '\n')) {
+		end = strchrnul(line, '\n');
+		char *shown = ctl_escape(line, (size_t)(end - line));
+		fprintf(stderr, "%s\n", shown);
+		free(shown);
+	}
+	freeReplyObject(r);
+	return text;
+}
+
+/* An error reply is one line, so that the mistakes are asked for. */
+int
+verb_reload(struct ctl *ctl, const struct args *args)
+{
+	const char *words[] = {"RELOAD"};
+	struct buf b = {0};
+	redisReply *r = NULL;
+	int status;
+
+	(void)args;
+	command_put(&b, words, 1);
+	status = ctl_send(ctl, &b);
+	buf_free(&b);
+	if (!status)
+		status = ctl_receive(ctl, &r);
+	if (!status && r->type != REDIS_REPLY_ERROR) {
+		if (ctl->json)
+			status = json_print_named("reply", r);
+		print_told(ctl, "reload_warning");
+	} else if (!status && error_find(r->str, r->len)->status == STATUS_CONFIG &&
+		   print_told(ctl, "reload_error")) {
+		ctl_warn("nothing was changed: the configuration has mistakes");
+		status = STATUS_CONFIG;
+	} else if (!status) {
+		status = ctl_report(ctl, r, NULL);
+	}
 	freeReplyObject(r);
 	return status;
 }

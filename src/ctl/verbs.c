@@ -262,6 +262,13 @@ const struct verb verbs[] = {
 	 .summary = "see whether the daemon answers",
 	 .options = OPT(JSON),
 	 .run = verb_ping},
+	{.name = "reload",
+	 .group = GROUP_DAEMON,
+	 .summary = "read the configuration again and put it in force",
+	 .more = "It is over when what has changed works: 0. Where there is a mistake nothing is changed,\n"
+		 "and all of them are listed: 78. Where new workers do not start the rest is in force: 69.",
+	 .options = OPT(JSON),
+	 .run = verb_reload},
 	{.name = "drain",
 	 .group = GROUP_DAEMON,
 	 .summary = "refuse new jobs, finish those there are",

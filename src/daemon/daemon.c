@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "control/server.h"
+#include "daemon/reload.h"
 #include "daemon/report.h"
 #include "daemon/socket.h"
 #include "daemon/stop.h"
@@ -35,6 +36,7 @@ struct daemon {
 	struct timer untold; /* lines of the log that were dropped are told then */
 	struct timer proof;  /* when the workers of required pools have proved good */
 	int status;	     /* what it ends with */
+	struct reload reload;
 };
 
 /* ---- what others ask of the daemon ---- */
@@ -47,7 +49,7 @@ op_stop(void *ctx, bool now)
 	if (now)
 		stop_fast(&d->stop);
 	else
-		stop_slowly(&d->stop, d->conf->drain_us);
+		stop_slowly(&d->stop, d->reload.conf->drain_us);
 }
 
 static void
@@ -56,6 +58,14 @@ op_drain(void *ctx)
 	struct daemon *d = ctx;
 
 	pools_drain(d->pools);
+}
+
+static const char *
+op_reload(void *ctx, const char **ret_code)
+{
+	struct daemon *d = ctx;
+
+	return reload_ask(&d->reload, ret_code);
 }
 
 static void
@@ -81,6 +91,7 @@ op_state(void *ctx)
 static const struct server_ops server_ops = {
 	.stop = op_stop,
 	.drain = op_drain,
+	.reload = op_reload,
 	.state = op_state,
 	.orphaned = op_orphaned,
 };
@@ -91,7 +102,7 @@ static void
 on_term(struct daemon *d)
 {
 	if (d->stop.phase == STOP_NOT)
-		stop_slowly(&d->stop, d->conf->drain_us);
+		stop_slowly(&d->stop, d->reload.conf->drain_us);
 	else
 		stop_fast(&d->stop);
 }
@@ -111,8 +122,10 @@ on_quit(struct daemon *d)
 static void
 on_hup(struct daemon *d)
 {
-	(void)d;
-	log_msg(LOG_WARNING, "SIGHUP: this version cannot reload its configuration: restart it");
+	const char *code, *why = reload_ask(&d->reload, &code);
+
+	if (why)
+		log_msg(LOG_WARNING, "SIGHUP: %s", why);
 }
 
 static void
@@ -234,6 +247,7 @@ on_turn(void *ctx, mono_t now)
 	struct daemon *d = ctx;
 
 	pools_turn(d->pools, now);
+	reload_turn(&d->reload, now);
 	server_turn(d->server);
 	if (!d->report.ready && d->stop.phase == STOP_NOT)
 		proceed_start(d, now);
@@ -341,6 +355,16 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 						 .notify = &d->notify,
 						 .pools = d->pools,
 						 .stop = &d->stop});
+	reload_init(&d->reload, &(struct reload){.path = setup->config,
+						 .listen = setup->listen,
+						 .log_level = setup->log_level,
+						 .loop = d->loop,
+						 .pools = d->pools,
+						 .server = d->server,
+						 .notify = &d->notify,
+						 .report = &d->report,
+						 .stop = &d->stop,
+						 .conf = d->conf});
 	status = open_socket(d, setup);
 	if (status)
 		return status;
@@ -373,6 +397,8 @@ daemon_run(const struct daemon_setup *setup)
 	server_free(d.server);
 	socket_forget(&d.notify, &d.kept_socket);
 	pools_free(d.pools);
+	reload_fini(&d.reload);
+	report_fini(&d.report);
 	notify_fini(&d.notify);
 	orphans_stop(&d.orphans);
 	if (orphans_live())

@@ -15,9 +15,12 @@ struct daemon;
 
 struct daemon_setup {
 	const struct conf *conf; /* outlives the daemon */
-	const char *loader;	 /* path of preforkd-exec */
-	int connected_fd;	 /* the one client of a private daemon, consumed; -1: listen */
-	int connected_last;	 /* its other connections: those up to this */
+	const char *config; /* the main file, to be read again by a reload; NULL: there is none */
+	const char *listen; /* what goes before its control.listen; NULL: nothing */
+	int log_level;	    /* what goes before its log.level; -1: nothing */
+	const char *loader; /* path of preforkd-exec */
+	int connected_fd;   /* the one client of a private daemon, consumed; -1: listen */
+	int connected_last; /* its other connections: those up to this */
 	char **environment;
 };
 

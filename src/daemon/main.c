@@ -278,12 +278,17 @@ run(const struct arguments *a, const struct conf *conf)
 	char *loader = find_loader();
 	struct daemon_setup setup = {
 		.conf = conf,
+		.config = a->quick.name ? NULL : conf->path,
+		.listen = a->listen,
+		.log_level = -1,
 		.loader = loader,
 		.environment = environ,
 	};
 	int status;
 
 	connected_fds(a->connected, &setup.connected_fd, &setup.connected_last);
+	if (a->log_level)
+		setup.log_level = conf->log.level;
 	if (a->connected) { /* what a service manager has said to our parent is not for us */
 		unsetenv("NOTIFY_SOCKET");
 		unsetenv("WATCHDOG_USEC");

@@ -47,10 +47,11 @@ static void
 put_totals(const struct pools *ps, struct buf *b)
 {
 	struct pools_totals t = pools_total(ps);
+	size_t n = ps->count - ps->leaving;
 
-	buf_putf(b, "%zu pool%s, %llu/%llu workers, %llu busy, %llu queued", ps->count,
-		 ps->count == 1 ? "" : "s", (unsigned long long)t.up, (unsigned long long)t.wanted,
-		 (unsigned long long)t.busy, (unsigned long long)t.queued);
+	buf_putf(b, "%zu pool%s, %llu/%llu workers, %llu busy, %llu queued", n, n == 1 ? "" : "s",
+		 (unsigned long long)t.up, (unsigned long long)t.wanted, (unsigned long long)t.busy,
+		 (unsigned long long)t.queued);
 }
 
 /* Those that there is room for, with their reasons; of the others the number. */
@@ -148,6 +149,18 @@ put_flushing(const struct report *r, mono_t now, struct buf *b)
 }
 
 static char *
+ready_text(const struct report *r)
+{
+	char *line = report_line(r->pools), *text;
+
+	if (!r->reload_error)
+		return line;
+	text = mem_printf("reload failed: %s; %s", r->reload_error, line);
+	free(line);
+	return text;
+}
+
+static char *
 status_text(const struct report *r, mono_t now)
 {
 	static void (*const phases[])(const struct report *, mono_t, struct buf *) = {
@@ -158,7 +171,7 @@ status_text(const struct report *r, mono_t now)
 	struct buf b = {0};
 
 	if (r->stop->phase == STOP_NOT && r->ready)
-		return report_line(r->pools);
+		return ready_text(r);
 	if (r->stop->phase == STOP_NOT)
 		put_starting(r, now, &b);
 	else
@@ -270,6 +283,22 @@ report_ready(struct report *r, mono_t now)
 	timer_clear(loop_timers(r->loop), &r->extend);
 	if (r->notify->wanted)
 		say(r, now);
+}
+
+void
+report_reload(struct report *r, const char *error, size_t len, mono_t now)
+{
+	free(r->reload_error);
+	r->reload_error = error ? mem_printf("%.*s", (int)len, error) : NULL;
+	if (r->ready && r->notify->wanted && !r->closed)
+		say(r, now);
+}
+
+void
+report_fini(struct report *r)
+{
+	free(r->reload_error);
+	r->reload_error = NULL;
 }
 
 void

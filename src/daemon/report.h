@@ -25,6 +25,7 @@ struct report {
 	mono_t last;
 	uint64_t seen;	     /* fingerprint of what was said last */
 	struct timer extend; /* the next EXTEND_TIMEOUT_USEC=, while there is something to wait for */
+	char *reload_error; /* of the last reload; NULL: it was good */
 };
 
 /* from: what it reports on; all of that outlives it. */
@@ -33,6 +34,9 @@ void report_init(struct report *r, const struct report *from);
 void report_turn(struct report *r, mono_t now);
 /* The start is over: from now on it is the service that is reported on. */
 void report_ready(struct report *r, mono_t now);
+/* A reload has ended; error: in len bytes why it failed, or NULL. Said until the next. */
+void report_reload(struct report *r, const char *error, size_t len, mono_t now);
+void report_fini(struct report *r);
 /* Why it ends, which nothing that follows replaces. error: an errno; 0: there is none. */
 void report_failure(struct report *r, int error, const char *text);
 /* The same where nothing else is reported on yet. */

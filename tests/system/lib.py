@@ -488,6 +488,12 @@ class Daemon:
             + "\n);\n"
         )
 
+    def rewrite(self, *pools, control=None, **top):
+        """Another configuration, for a reload to find: whole, at any time."""
+        new = self.conf.with_suffix(".new")
+        new.write_text(self.configuration(pools, control, top))
+        new.rename(self.conf)
+
     def complete(self, keys):
         """A pool with what every test needs in it: the mark, and root's consent."""
         run_as = dict(keys.get("run_as", {}))

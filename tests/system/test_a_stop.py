@@ -11,13 +11,6 @@ import lib
 from lib import SLOW, Error, pool
 
 
-def test_hup_says_there_is_no_reload(start):
-    d = start(pool("p"))
-    d.send_signal(signal.SIGHUP)
-    d.wait_log("(?i)reload")
-    assert d.cmd("PING") == "PONG"
-
-
 def test_usr1_writes_state_to_the_log(start):
     d = start(pool("thumbs", workers=2))
     before = len(d.log())

@@ -179,6 +179,13 @@ def down(s):
     return s.cmd("RUN", "down", "x")
 
 
+@case("BADCONFIG", "RELOAD", r"nothing was changed: /.*/preforkd\.conf:\d+: drain: .*")
+def bad_configuration(s):
+    d = s.start(pool("p"))
+    d.rewrite(pool("p"), drain="soon")
+    return s.client(d).cmd("RELOAD")
+
+
 @case("DRAINING", "a new job after DRAIN", r"preforkd finishes what it has and takes no new jobs")
 def draining(s):
     return drained(s, lambda c: c.cmd("SUBMIT", "p", "x"))

@@ -50,6 +50,7 @@ EXAMPLES = {
     "INFO": Example("text", "INFO", "server"),
     "METRICS": Example("text", "METRICS"),
     "CONFIG GET": Example("map", "CONFIG", "GET", "save"),
+    "RELOAD": Example("simple", "RELOAD"),
     "DRAIN": Example("simple", "DRAIN", own=True),
     "SHUTDOWN": Example("simple", "SHUTDOWN", own=True),
     "PING": Example("simple", "PING"),

@@ -9,6 +9,7 @@ attempt      answer with the attempt's number
 id           answer with the job's id
 read PATH    answer with a file's bytes
 die          exit at once
+echo TEXT    answer with TEXT
 other        is its own result, byte for byte
 
 A kept job that is cancelled gets ERR. With --exact nothing is read ahead, and the
@@ -45,6 +46,8 @@ def on_job(job, attempt, data):
             answer(b"OK", job, f.read())
     elif verb == b"die":
         os._exit(9)
+    elif verb == b"echo":
+        answer(b"OK", job, arg)
     else:
         answer(b"OK", job, data)
 
