@@ -74,6 +74,19 @@ def test_values_of_options():
     assert complete("run", "p", "--timeout", "") == []
 
 
+def test_logs_and_check(daemon):
+    """Two options of one name are those of their own verb."""
+    words = daemon.words
+    assert words("check", "mail", "") == ["thumbs", "mail"]
+    assert words("logs", "thumbs/") == ["thumbs/0", "thumbs/1"]
+    assert words("logs", "thumbs", "") == []
+    assert words("logs", "--level", "w") == ["warning"]
+    assert "short-precise" in words("logs", "-o", "short")
+    assert words("check", "--ti") == words("run", "--ti") == ["--timeout"]
+    assert words("check", "--q") == ["--queued"]
+    assert words("logs", "--lines", "") == []
+
+
 def test_files_and_programs(tmp):
     (tmp / "some.sock").touch()
     assert complete("-s", "so", cwd=tmp) == ["some.sock"]
