@@ -171,3 +171,28 @@ def test_instance_of_a_user(host, user):
     user.run("systemctl", "--user", "start", "preforkd@mail.service")
     assert user.run("preforkctl", "-i", "mail", "run", "box", "echo mine").stdout == "mine"
     user.run("systemctl", "--user", "stop", "preforkd@mail.service")
+
+
+def test_log_of_a_users_daemon(host, user):
+    """It is told apart from the system's, with what the user's manager says of it."""
+    host.conf(p={"command": [booted.ACT], "workers": 1})
+    host.start()
+    user.conf(p={"command": [booted.ACT], "workers": 1})
+    user.run("systemctl", "--user", "start", "preforkd.service")
+    booted.run("preforkctl", "run", "p", "stderr of the system")
+    user.run("preforkctl", "run", "p", "stderr of the user")
+    booted.run("journalctl", "--sync")
+    mark = ["--since", "@%f" % host.begun]
+    own = ["-s", user.runtime / "preforkd/control.sock"]
+    assert "preforkd.service" in user.run("preforkctl", "status").stdout
+    with lib.Client(own[1]) as c:
+        status = lib.mapping(c.cmd("STATUS"))
+    assert (status["unit"], status["user_unit"]) == (user.unit, "preforkd.service")
+    of_pool = booted.run("preforkctl", *own, "logs", "p", *mark).stdout
+    assert ": of the user" in of_pool and ": of the system" not in of_pool
+    of_daemon = booted.run("preforkctl", *own, "logs", *mark).stdout
+    assert " systemd: Starting preforkd.service" in of_daemon and ": of the user" in of_daemon
+    assert "of the system" not in of_daemon
+    of_system = booted.run("preforkctl", "logs", *mark).stdout
+    assert ": of the system" in of_system and "of the user" not in of_system
+    user.run("systemctl", "--user", "stop", "preforkd.service")
