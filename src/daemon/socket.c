@@ -105,31 +105,41 @@ take_control(struct passed *p, struct listener *ret, struct buf *why)
 	return r;
 }
 
+/* One of them: 0 or -errno. */
+static int
+choose(const struct conf *c, struct notify *n, struct passed *p, struct listener *ret,
+       char **ret_kept, struct buf *why)
+{
+	int r;
+
+	if (take_kept(c, n, p, ret, ret_kept))
+		return 0;
+	if (p->control.fd >= 0)
+		return take_control(p, ret, why);
+	r = listener_open(ret, c->control.listen, c->control.mode, c->control.gid, why);
+	if (r == 0)
+		keep(ret, n, ret_kept);
+	return r;
+}
+
 int
 socket_open(const struct conf *c, struct notify *n, struct listener *ret, char **ret_kept)
 {
 	struct passed p;
 	struct buf why = {0};
-	int status = 0;
+	int status = EX_CONFIG; /* the socket unit's: no restart mends it */
+	int r = passed_take(&p, &why);
 
 	*ret_kept = NULL;
-	if (passed_take(&p, &why) < 0) {
-		status = EX_CONFIG; /* the socket unit's: no restart mends it */
-	} else if (take_kept(c, n, &p, ret, ret_kept)) {
-		status = 0;
-	} else if (p.control.fd >= 0) {
-		status = take_control(&p, ret, &why) < 0 ? EX_OSERR : 0;
-	} else if (listener_open(ret, c->control.listen, c->control.mode, c->control.gid, &why) <
-		   0) {
+	if (r == 0) {
 		status = EX_UNAVAILABLE;
-	} else {
-		keep(ret, n, ret_kept);
+		r = choose(c, n, &p, ret, ret_kept, &why);
 	}
-	if (status) {
+	if (r < 0) {
 		log_msg(LOG_ERR, "%s", reason(&why));
-		report_refusal(n, 0, reason(&why));
+		report_refusal(n, -r, reason(&why));
 	}
 	buf_free(&why);
 	passed_free(&p);
-	return status;
+	return r < 0 ? status : 0;
 }

@@ -54,6 +54,8 @@ def start_with(d, *passed, names=None, ready=True):
 def refused(d, *words):
     """It has ended, for a reason that no restart mends, and has said these words."""
     assert d.wait() == EX_CONFIG, d.log()
+    assert "ERRNO=22" in d.notify.drain()
+    d.notify.wait("STATUS=socket activation: ")
     d.proc = None
     for word in words:
         assert word in d.log()

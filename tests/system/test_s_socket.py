@@ -230,8 +230,9 @@ def test_two_sockets_in_the_unit(host):
         assert "second one" in line and "ListenStream=" in line
         host.wait_state("failed", UNIT)
         assert c.at_end(), "nobody waits for ever"
-    seen = show(SERVICE, "ExecMainStatus", "NRestarts")
-    assert seen == {"ExecMainStatus": "78", "NRestarts": "0"}
+    seen = show(SERVICE, "ExecMainStatus", "NRestarts", "StatusErrno")
+    assert seen == {"ExecMainStatus": "78", "NRestarts": "0", "StatusErrno": "22"}
+    assert line in show(SERVICE, "StatusText")
 
 
 def test_a_daemon_by_hand_beside_the_units(host):
