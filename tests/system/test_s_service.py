@@ -81,7 +81,8 @@ def stopping():
 
 
 def stopped_well(host):
-    assert show(SERVICE, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    seen = show(SERVICE, "ActiveState", "Result")
+    assert seen == {"ActiveState": "inactive", "Result": "success"}
     assert not host.journal("MESSAGE_ID=" + booted.UNIT_FAILED, "UNIT=" + SERVICE)
     assert not booted.pids(SERVICE)
 
