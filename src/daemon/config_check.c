@@ -250,7 +250,8 @@ check_run_as(struct reading *r, struct conf_run_as *a)
 		mistake_at(
 			r, 0, "run_as.user",
 			"not set, and the daemon runs as root: must name a user; where the workers "
-			"are to be root too, write run_as = { user = \"root\"; };");
+			"are to be root too, write run_as = { user = \"root\"; }; (for a daemon of "
+			"another user, check with -u USER)");
 	if (geteuid() == 0)
 		return;
 	/* We are it already, and may change nothing. */

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,7 @@
 #define CONFIG_FILE SYSCONFDIR "/preforkd/preforkd.conf"
 
 struct arguments {
-	const char *config, *listen, *log_level, *connected;
+	const char *config, *listen, *log_level, *connected, *user;
 	struct config_quick quick;
 	bool test, print, version, help;
 };
@@ -42,6 +44,7 @@ static const struct option_row option_rows[] = {
 	{"config", 'c', "FILE", AT(config), "read FILE, not " CONFIG_FILE},
 	{"test", 't', NULL, AT(test), "check the configuration and exit"},
 	{"print", 'T', NULL, AT(print), "check the configuration, print all of it and exit"},
+	{"user", 'u', "USER", AT(user), "with -t or -T: as a daemon of that user"},
 	{"socket", 's', "PATH", AT(listen), "listen at PATH, not at control.listen"},
 	{"pool", 0, "NAME", AT(quick.name), "run one pool, without a configuration file"},
 	{"workers", 0, "N", AT(quick.workers), "with --pool: how many workers"},
@@ -60,7 +63,7 @@ static const struct option_row option_rows[] = {
 static void
 usage(FILE *to)
 {
-	fputs("usage: preforkd [-c FILE] [-s PATH] [-t | -T]\n"
+	fputs("usage: preforkd [-c FILE] [-s PATH] [-t | -T [-u USER]]\n"
 	      "       preforkd --pool NAME [OPTION]... [--] COMMAND [ARG]...\n\n",
 	      to);
 	for (size_t i = 0; i < OPTION_ROWS; i++) {
@@ -152,6 +155,9 @@ check_arguments(const struct arguments *a)
 {
 	const struct config_quick *q = &a->quick;
 
+	if (a->user && !a->test && !a->print)
+		usage_error("--user goes with -t or -T alone: a service manager starts the daemon "
+			    "as another user");
 	if (q->name) {
 		if (a->config)
 			usage_error("--pool needs no configuration file: -c does not go with it");
@@ -305,6 +311,30 @@ run(const struct arguments *a, const struct conf *conf)
 	return status;
 }
 
+/* Whose daemon it is decides what a configuration may ask for, and where the
+ * socket is: for a check we become that user, with what a login or a unit gives. */
+static int
+become_user(const char *name)
+{
+	const struct passwd *pw = getpwnam(name);
+	char runtime[64];
+
+	if (!pw)
+		usage_error("--user '%s': there is no such user", name);
+	snprintf(runtime, sizeof(runtime), "/run/user/%u", pw->pw_uid);
+	if (pw->pw_uid != geteuid() && (initgroups(name, pw->pw_gid) < 0 ||
+					setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0)) {
+		fprintf(stderr, "preforkd: --user '%s': %s (only root can check for others)\n",
+			name, strerror(errno));
+		return EX_OSERR;
+	}
+	if (access(runtime, X_OK) == 0)
+		setenv("XDG_RUNTIME_DIR", runtime, 1);
+	else
+		setenv("RUNTIME_DIRECTORY", "/run/preforkd", 0);
+	return 0;
+}
+
 static int
 check_only(const struct arguments *a, const struct conf *conf)
 {
@@ -352,7 +382,9 @@ main(int argc, char **argv)
 		return fflush(stdout) == 0 ? 0 : EX_IOERR;
 	}
 	check_arguments(&a);
-	status = load(&a, &conf);
+	status = a.user ? become_user(a.user) : 0;
+	if (!status)
+		status = load(&a, &conf);
 	if (!status) {
 		status = a.test || a.print ? check_only(&a, &conf) : run(&a, &conf);
 		conf_free(&conf);

@@ -245,3 +245,38 @@ def test_run_as_under_the_unprivileged_unit(host):
     assert booted.show(booted.SERVICE, "ExecMainStatus") == "78"
     assert booted.show(booted.SERVICE, "NRestarts") == "0"
     assert any("run-as.conf" in e["MESSAGE"] for e in host.wait_journal("_COMM=preforkd"))
+
+
+# ---- checking a configuration before the service has it
+
+
+def check(*options, **more):
+    done = booted.run("preforkd", *options, check=False, **more)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_check_for_the_service(host):
+    """What root may not do the service may, and the other way round; -u says whose it is."""
+    host.conf(p={})
+    assert check("-t", "-u", "preforkd") == (0, "configuration ok\n")
+    status, said = check("-t")
+    assert status == 78 and "must name a user" in said and "check with -u USER" in said
+    status, said = check("-T", "--user=preforkd")
+    assert status == 0 and 'listen = "%s";' % booted.SOCKET in said
+    host.start()
+
+    host.conf(p={"run_as": {"user": "daemon"}})
+    assert check("-t") == check("-t", "-u", "root") == (0, "configuration ok\n")
+    status, said = check("-t", "-u", "preforkd")
+    assert status == 78 and "run-as.conf" in said
+    (booted.ETC / "pool.d/p.conf").chmod(0o600)
+    status, said = check("-t", "-u", "preforkd")
+    assert status == 78 and "Permission denied" in said, "it is read as that user would"
+
+
+def test_check_for_whom():
+    assert check("-t", "-u", "nobody-at-all")[0] == 64
+    status, said = check("-u", "preforkd")
+    assert status == 64 and "-t or -T" in said
+    status, said = check("-t", "-u", "preforkd", user="nobody")
+    assert status == 71 and "only root" in said
