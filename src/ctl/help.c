@@ -67,7 +67,7 @@ help_verb(const struct verb *v)
 	if (v->more)
 		printf("\n%s\n", v->more);
 	puts("");
-	print_options(v->options | OPT(SOCKET));
+	print_options(v->options | OPT(SOCKET) | OPT(INSTANCE));
 	return STATUS_OK;
 }
 
