@@ -40,6 +40,10 @@ def test_beside_each_other(host):
         assert ctl("-i", name, "run", pool, here).stdout == (
             "/var/lib/preforkd-%s /var/cache/preforkd-%s" % (name, name)
         )
+    host.conf("", etc=pathlib.Path("/etc/preforkd/mail"), other={"command": booted.SHELL})
+    booted.systemctl("reload", mail)
+    assert ctl("-i", "mail", "run", "other", "echo reloaded").stdout == "reloaded"
+    assert ctl("-i", "news-2", "run", "feed", "echo on").stdout == "on"
     host.stop(mail)
     assert booted.pids(mail) == []
     assert ctl("-i", "mail", "ping", check=False).returncode == 69
@@ -119,7 +123,7 @@ class User:
 
     def conf(self, **pools):
         etc = self.home / ".config/preforkd"
-        (etc / "pool.d").mkdir(parents=True)
+        (etc / "pool.d").mkdir(parents=True, exist_ok=True)
         (etc / "preforkd.conf").touch()
         for name, keys in pools.items():
             (etc / "pool.d" / (name + ".conf")).write_text(lib.conf_group(keys))
@@ -151,6 +155,9 @@ def test_user_unit(host, user):
         "none %s/.cache/preforkd NoNewPrivs: 1" % user.home
     )
     assert path.parent.stat().st_mode & 0o7777 == 0o700
+    user.conf(two={"command": booted.SHELL, "workers": 1})
+    user.run("systemctl", "--user", "reload", "preforkd.service")
+    assert user.run("preforkctl", "run", "two", "echo reloaded").stdout == "reloaded"
     user.run("systemctl", "--user", "stop", "preforkd.service")
     assert not path.exists()
 

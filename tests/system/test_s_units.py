@@ -280,3 +280,44 @@ def test_check_for_whom():
     assert status == 64 and "-t or -T" in said
     status, said = check("-t", "-u", "preforkd", user="nobody")
     assert status == 71 and "only root" in said
+
+
+# ---- systemctl reload
+
+
+@pytest.mark.parametrize("by_socket", [False, True])
+def test_reload(host, by_socket):
+    """It is over when the new pools are there, and the process is the one from before."""
+    host.conf(a={})
+    if by_socket:
+        host.start("preforkd.socket")
+    host.start()
+    pid = host.main_pid()
+    host.conf(a={}, b={"workers": 2})
+    booted.systemctl("reload", booted.SERVICE)
+    with lib.Client(booted.SOCKET) as c:
+        assert c.cmd("RUN", "b", "echo new") == b"new"
+    assert (host.main_pid(), booted.show(booted.SERVICE, "ActiveState")) == (pid, "active")
+    assert "2 pools, 3/3 workers" in booted.show(booted.SERVICE, "StatusText")
+
+
+def test_reload_of_a_mistake(host):
+    """It fails, the mistakes are in the journal, and the service goes on as it was."""
+    host.conf(a={})
+    host.start()
+    pid = host.main_pid()
+    host.conf(a="workers = many;", b={"run_as": {"user": "daemon"}})
+    assert booted.systemctl("reload", booted.SERVICE, check=False).returncode != 0
+    host.wait_state("active/running")
+    said = "\n".join(e["MESSAGE"] for e in host.journal("_SYSTEMD_UNIT=" + booted.SERVICE))
+    assert "a.conf:1" in said and "run-as.conf" in said, said
+    with lib.Client(booted.SOCKET) as c:
+        assert c.cmd("RUN", "a", "echo old") == b"old"
+    assert host.main_pid() == pid
+
+
+def test_workers_may_not_reload(host):
+    """Their uid is the daemon's, and that is no right here."""
+    host.shell()
+    host.sh("/usr/bin/preforkctl ping")
+    assert "NOPERM" in host.sh("/usr/bin/preforkctl reload").text
