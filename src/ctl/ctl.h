@@ -61,7 +61,7 @@ void ctl_hint(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void ctl_messages_to(struct buf *to);
 
 /* The first of the messages that went there, without the program's name; "": none. */
-void ctl_first_message(const struct buf *messages, char *dst, size_t cap);
+void ctl_first_message(const struct buf *from, char *dst, size_t cap);
 
 /* --- connect.c --- */
 
