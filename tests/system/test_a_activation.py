@@ -156,6 +156,18 @@ def test_one_connection_at_a_time(make):
     ours.close()
 
 
+def test_one_connection_at_a_time_by_systemd(make):
+    d = make(pool("p"))
+    activate(d, "--accept", "-l", d.socket)
+    with d.client() as c:
+        c.send("PING")
+        d.wait_log("a connected AF_UNIX stream socket: .*Accept=no")
+        assert c.at_end()
+    d.proc.terminate()
+    d.proc.wait()
+    d.proc = None
+
+
 def test_only_what_is_not_for_it(make):
     d = make(pool("p"))
     with listening_tcp() as s:

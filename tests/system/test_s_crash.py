@@ -106,13 +106,13 @@ def test_the_watchdog(host, capsys):
     host.conf(p={"command": FAMILY, "workers": 2})
     fast(host, "WatchdogSec=2")
     host.start()
-    before = booted.pids(SERVICE)
+    before, inode = booted.pids(SERVICE), os.stat(SOCKET).st_ino
     begun = time.monotonic()
     assert host.crash(signal.SIGSTOP)[0] in before
     took = time.monotonic() - begun
     told(capsys, "watchdog: ready again %.2f s after SIGSTOP, with WatchdogSec=2" % took)
     assert 0.9 < took < 2 + 5 * lib.SLOW
-    assert all_gone(before)
+    assert all_gone(before) and os.stat(SOCKET).st_ino == inode
     assert cmd("RUN", "p", "echo next") == b"next"
     assert host.wait_journal("_PID=1", "UNIT=" + SERVICE, "MESSAGE_ID=" + booted.UNIT_FAILED)
     assert any("atchdog" in e["MESSAGE"] for e in host.journal("_PID=1", "UNIT=" + SERVICE))
@@ -123,9 +123,9 @@ def test_other_ends(host, sig):
     host.conf(p={"command": FAMILY})
     fast(host)
     host.start()
-    before = booted.pids(SERVICE)
+    before, inode = booted.pids(SERVICE), os.stat(SOCKET).st_ino
     host.crash(sig)
-    assert all_gone(before)
+    assert all_gone(before) and os.stat(SOCKET).st_ino == inode
     assert cmd("RUN", "p", "echo next") == b"next"
 
 

@@ -36,8 +36,11 @@ def nothing_left():
 
 def test_first_connection_starts_the_service(host):
     host.conf(p={})
-    host.start(UNIT)
-    assert show(SERVICE, "ActiveState") == "inactive"
+    systemctl("enable", "-q", "--now", UNIT)
+    assert show(SERVICE, "ActiveState", "UnitFileState") == {
+        "ActiveState": "inactive",
+        "UnitFileState": "disabled",
+    }
     with lib.Client(SOCKET) as c:  # before there is a daemon
         assert c.cmd("RUN", "p", "echo first") == b"first"
     assert show(SERVICE, "ActiveState") == "active"
