@@ -385,8 +385,10 @@ daemon_run(const struct daemon_setup *setup)
 
 		if (r < 0) {
 			log_msg(LOG_ERR, "event loop: %s", strerror(-r));
+			report_failure(&d.report, -r, "the event loop has failed");
 			status = EX_OSERR;
 		}
+		report_end(&d.report);
 		if (!status)
 			status = d.status;
 		/* Whoever runs a filter by itself wants to know that its lines did not match. */

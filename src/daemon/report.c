@@ -151,13 +151,15 @@ put_flushing(const struct report *r, mono_t now, struct buf *b)
 static char *
 ready_text(const struct report *r)
 {
-	char *line = report_line(r->pools), *text;
+	char *line = report_line(r->pools), why[REASON_MAX];
+	struct buf b = {0};
 
 	if (!r->reload_error)
 		return line;
-	text = mem_printf("reload failed: %s; %s", r->reload_error, line);
+	text_escape(why, sizeof(why), r->reload_error, strlen(r->reload_error));
+	buf_putf(&b, "reload failed: %s; %s", why, line);
 	free(line);
-	return text;
+	return finish(&b);
 }
 
 static char *
@@ -299,6 +301,14 @@ report_fini(struct report *r)
 {
 	free(r->reload_error);
 	r->reload_error = NULL;
+}
+
+void
+report_end(struct report *r)
+{
+	if (!r->closed)
+		notify_status(r->notify, "stopped"); /* or its last wait would stay there */
+	r->closed = true;
 }
 
 void

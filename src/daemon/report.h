@@ -37,6 +37,8 @@ void report_ready(struct report *r, mono_t now);
 /* A reload has ended; error: in len bytes why it failed, or NULL. Said until the next. */
 void report_reload(struct report *r, const char *error, size_t len, mono_t now);
 void report_fini(struct report *r);
+/* The end, of which nothing is to be said. */
+void report_end(struct report *r);
 /* Why it ends, which nothing that follows replaces. error: an errno; 0: there is none. */
 void report_failure(struct report *r, int error, const char *text);
 /* The same where nothing else is reported on yet. */

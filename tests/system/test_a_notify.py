@@ -187,6 +187,7 @@ def test_stalled_and_read_again(make, tmp):
     d.wait_log("stopping")
     r.wait("STOPPING=1")
     assert d.wait() == 0
+    assert r.lines()[-1] == "STATUS=stopped"
 
 
 def test_last_words_wait_for_room(make, tmp):
