@@ -43,6 +43,7 @@ struct message {
 	char pool[WORD_MAX];
 	char worker[NUMBER_MAX], pid[NUMBER_MAX], job[NUMBER_MAX];
 	enum log_event event;
+	bool quoted;
 };
 
 static struct {
@@ -331,6 +332,19 @@ format_json(struct line *l, const struct message *m)
 	line_puts(l, "\"}\n");
 }
 
+/* Who reads the plain journal sees no fields. What a worker said is left to stand for
+ * itself: somebody may want it as it was. */
+static void
+message_place(struct line *l, const struct message *m)
+{
+	if (!*m->pool || m->quoted)
+		return;
+	line_puts(l, m->pool);
+	line_field(l, "/", m->worker, "");
+	line_field(l, " job ", m->job, "");
+	line_puts(l, ": ");
+}
+
 static void
 format_journal(struct line *l, const struct message *m)
 {
@@ -343,6 +357,7 @@ format_journal(struct line *l, const struct message *m)
 	line_field(l, "PREFORKD_WORKER_PID=", m->pid, "\n");
 	line_field(l, "PREFORKD_JOB=", m->job, "\n");
 	line_puts(l, "MESSAGE=");
+	message_place(l, m);
 	line_text(l, m->text, 1);
 	line_puts(l, "\n");
 }
@@ -415,6 +430,7 @@ describe(struct message *m, const struct log_about *about)
 	if (about->job > 0)
 		(void)snprintf(m->job, sizeof m->job, "%" PRIu64, about->job);
 	m->event = about->event;
+	m->quoted = about->quoted;
 }
 
 static __attribute__((format(printf, 3, 0))) void

@@ -26,6 +26,7 @@ struct log_about {
 	pid_t pid;
 	uint64_t job;
 	enum log_event event; /* not shown in text */
+	bool quoted;	      /* the text is a worker's own: the journal has it as it is */
 };
 
 /* level: the most verbose level that is written (LOG_ERR … LOG_DEBUG). Can be

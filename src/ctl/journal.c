@@ -277,21 +277,31 @@ void
 journal_format(const struct journal_entry *e, bool colour, struct buf *line)
 {
 	char time[HUMAN_MAX];
+	struct journal_slice message = e->message;
+	struct buf place = {0};
 	bool marked = e->level >= 0 && e->level <= LOG_WARNING;
 
 	colour = colour && marked;
 	buf_putf(line, "%s ", human_time(time, e->unix_us < 0 ? -1 : e->unix_us / 1000));
 	if (e->pool.data || e->worker.data)
-		put_slice(line, "", e->pool);
+		put_slice(&place, "", e->pool);
 	else
-		put_slice(line, "", e->identifier);
-	put_slice(line, "/", e->worker);
-	put_slice(line, " job ", e->job);
-	buf_puts(line, ": ");
+		put_slice(&place, "", e->identifier);
+	put_slice(&place, "/", e->worker);
+	put_slice(&place, " job ", e->job);
+	buf_puts(&place, ": ");
+	buf_put(line, buf_head(&place), buf_len(&place));
+	/* The message has it too, for who reads the plain journal. */
+	if (message.len >= buf_len(&place) &&
+	    memcmp(message.data, buf_head(&place), buf_len(&place)) == 0) {
+		message.data += buf_len(&place);
+		message.len -= buf_len(&place);
+	}
+	buf_free(&place);
 	if (colour)
 		buf_putf(line, "\033[%dm", levels[e->level].colour);
 	if (marked)
 		buf_puts(line, levels[e->level].word);
-	put_slice(line, "", e->message);
+	put_slice(line, "", message);
 	buf_puts(line, colour ? "\033[0m\n" : "\n");
 }

@@ -236,6 +236,7 @@ worker_log(struct worker *w, const struct codec_event *ev)
 	struct log_about about = worker_about(w);
 	char text[2048];
 
+	about.quoted = true;
 	if (errlog_admit(&w->err))
 		log_about(&about, ev->level, "%s",
 			  text_escape(text, sizeof(text), ev->text, ev->len));

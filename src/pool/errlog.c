@@ -70,6 +70,7 @@ errlog_line(struct errlog *e, const char *line, size_t len)
 	text_escape(text, sizeof(text), line, len);
 	free(e->last);
 	e->last = strdup(text);
+	about.quoted = true;
 	if (errlog_admit(e))
 		log_about(&about, e->level, "%s", text);
 }

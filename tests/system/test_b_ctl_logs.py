@@ -158,6 +158,9 @@ def test_lines(journal):
     journal.entry(MESSAGE="hello = world", SYSLOG_IDENTIFIER="preforkd", **about)
     journal.entry(MESSAGE="degraded", PRIORITY=3, PREFORKD_POOL="thumbs")
     journal.entry(MESSAGE="it exited", PRIORITY=4, PREFORKD_POOL="thumbs", PREFORKD_WORKER=0)
+    journal.entry(MESSAGE="thumbs/3 job 77: job failed", **about)
+    journal.entry(MESSAGE="thumbs/2: not its own", **about)
+    journal.entry(MESSAGE="thumbs: ", PREFORKD_POOL="thumbs")
     journal.entry(MESSAGE="Started it.", SYSLOG_IDENTIFIER="systemd")
     journal.entry(MESSAGE="", SYSLOG_IDENTIFIER="preforkd")
     journal.entry(SYSLOG_IDENTIFIER="no message")
@@ -169,6 +172,9 @@ def test_lines(journal):
         AT + "thumbs/3 job 77: hello = world",
         AT + "thumbs: error: degraded",
         AT + "thumbs/0: warning: it exited",
+        AT + "thumbs/3 job 77: job failed",
+        AT + "thumbs/3 job 77: thumbs/2: not its own",
+        AT + "thumbs: ",
         AT + "systemd: Started it.",
         AT + "preforkd: ",
         AT + "p: two\\x0alines\\x1b[31m\\xff\\x0a\\x0aPRIORITY=0",

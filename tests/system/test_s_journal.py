@@ -61,7 +61,7 @@ def messages(entries):
 
 def test_fields_of_a_job(host, client, gate):
     """A worker's line has the job while it has one; each field finds it, and no other does."""
-    keep = "while read -r j; do echo begun $j >&2; : <%s; echo OK; echo ended >&2; done" % gate.path
+    keep = "while read -r j; do echo begun $j >&2; read -r _ <%s; echo OK; done" % gate.path
     keys = {"command": ["/bin/sh", "-c", keep]}
     c = client(thumbs=keys, other={"command": [booted.ECHO]})
     job = c.cmd("SUBMIT", "thumbs", "x").decode()
@@ -76,9 +76,13 @@ def test_fields_of_a_job(host, client, gate):
     assert "PREFORKD_EVENT" not in line and "MESSAGE_ID" not in line
     gate.release()
     assert c.cmd("RESULT", job, "WAIT", "20s") is not None
-    (ended,) = [e for e in host.wait_journal("PREFORKD_POOL=thumbs", "-g", "^ended$")]
-    assert "PREFORKD_JOB" not in ended, "it had answered before"
-    assert messages(host.journal("PREFORKD_WORKER_PID=%s" % worker["pid"])) == ["begun x", "ended"]
+    other = c.cmd("SUBMIT", "thumbs", "y").decode()
+    gate.arrived()
+    gate.release()
+    assert messages(host.wait_journal("PREFORKD_JOB=" + other)) == ["begun y"]
+    assert messages(host.journal("PREFORKD_JOB=" + job)) == ["begun x"]
+    told = host.journal("PREFORKD_WORKER_PID=%s" % worker["pid"])
+    assert messages(told) == ["begun x", "begun y"]
     assert not host.journal("PREFORKD_POOL=other")
 
 
@@ -94,7 +98,7 @@ def test_events(host, client):
         (line,) = host.wait_journal("PREFORKD_EVENT=" + word)
         assert line["PREFORKD_JOB"] == job and line["PREFORKD_POOL"] == "p"
         assert line["PREFORKD_WORKER"] == "0" and line["PRIORITY"] == "4"
-        assert line["MESSAGE"].startswith("job failed: ")
+        assert line["MESSAGE"].startswith("p/0 job %s: job failed: " % job)
     died = host.wait_journal("PREFORKD_EVENT=worker-died")
     assert "no such thing" in messages(host.journal("PREFORKD_JOB=" + crashed))
     assert len(died) == 1, "the other one was ended for its job"
@@ -115,7 +119,7 @@ def test_degraded_and_recovered(host, client):
     c = client(p={"command": ["/bin/sh", "-c", command], "start": start})
     (line,) = host.wait_journal("PREFORKD_EVENT=pool-degraded")
     assert line["PREFORKD_POOL"] == "p" and line["PRIORITY"] == "3"
-    assert line["MESSAGE"] == "degraded: exits at start (status 3)"
+    assert line["MESSAGE"] == "p: degraded: exits at start (status 3)"
     assert "PREFORKD_WORKER" not in line
     marker.unlink()
     (line,) = host.wait_journal("PREFORKD_EVENT=pool-recovered")
@@ -129,9 +133,9 @@ def test_administration(host, client):
     c = client(thumbs={}, other={})
     assert c.cmd("PAUSE", "thumbs") == "OK" and c.cmd("SCALE", "other", "2") == "OK"
     (line,) = host.wait_journal("PREFORKD_EVENT=administration", "PREFORKD_POOL=thumbs")
-    assert line["MESSAGE"].startswith("PAUSE thumbs by uid 0, pid ")
+    assert line["MESSAGE"].startswith("thumbs: PAUSE thumbs by uid 0, pid ")
     (line,) = host.journal("PREFORKD_EVENT=administration", "PREFORKD_POOL=other")
-    assert line["MESSAGE"].startswith("SCALE other 2 by uid 0")
+    assert line["MESSAGE"].startswith("other: SCALE other 2 by uid 0")
     assert c.cmd("DRAIN") == "OK"
     lib.poll(
         lambda: [

@@ -358,7 +358,17 @@ test_journal(void **state)
 	got[n] = '\0';
 	assert_string_equal(got, "PRIORITY=3\nSYSLOG_IDENTIFIER=preforkd\nPREFORKD_POOL=p\n"
 				 "PREFORKD_WORKER=0\nPREFORKD_WORKER_PID=7\nPREFORKD_JOB=9\n"
-				 "MESSAGE=two\\x0alines\n");
+				 "MESSAGE=p/0 job 9: two\\x0alines\n");
+	log_about(&(struct log_about){.pool = "p"}, LOG_ERR, "a pool's");
+	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_non_null(strstr(got, "\nMESSAGE=p: a pool's\n"));
+	log_about(&(struct log_about){.pool = "p", .worker = 3, .quoted = true}, LOG_ERR, "said");
+	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_non_null(strstr(got, "\nMESSAGE=said\n"));
 	log_event(LOG_EVENT_POOL_DEGRADED, LOG_ERR, "an event");
 	n = recv(journal, got, sizeof got - 1, MSG_DONTWAIT);
 	assert_true(n > 0);
