@@ -21,7 +21,8 @@ void mishap_job(const struct worker *w, const struct job *j, enum log_event even
 
 /* Go on with a restart, as far as it can. */
 void restart_turn(struct pool *p, mono_t now);
-/* The worker that is to be replaced next; NULL while another is in hand, or none is left. */
+/* The worker that is to be replaced next, one without a job before others; NULL while
+ * another is in hand, or none is left. */
 struct worker *restart_next(const struct pool *p);
 
 /* When a worker is good for its job, without other news of it. */

@@ -36,12 +36,20 @@ is_old(const struct worker *w)
 struct worker *
 restart_next(const struct pool *p)
 {
+	struct worker *busy = NULL;
+
 	if (!list_empty(&p->in_hand))
 		return NULL;
-	for (unsigned i = 0; i < p->wanted; i++)
-		if (is_old(p->workers[i]))
-			return p->workers[i];
-	return NULL;
+	for (unsigned i = 0; i < p->wanted; i++) {
+		struct worker *w = p->workers[i];
+
+		if (!is_old(w))
+			continue;
+		if (!w->count)
+			return w;
+		busy = busy ? busy : w;
+	}
+	return busy;
 }
 
 unsigned

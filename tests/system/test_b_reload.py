@@ -266,6 +266,18 @@ def test_queued_jobs_stay(start):
     assert waiting.read() == b"waited"
 
 
+def test_one_long_job_holds_nothing_up(start):
+    """Idle workers are replaced before busy ones."""
+    d = start(soon("p", workers=2), drain="1h")
+    before = pids(d)
+    ((c, gate),) = hold(d, 1)
+    put_in_force(d, soon("p", ACT, "other", workers=2), drain="1h")
+    d.wait_pool("p", "the busy one is told", lambda p: (p["restarting"], p["stopping"]) == (1, 1))
+    assert len(set(before) & set(pids(d))) == 1
+    release([(c, gate)])
+    wait_replaced(d, before)
+
+
 def test_a_long_job_does_not_hold_it_up(start):
     """It is waited for as long as a stop would; then the restart goes on by itself."""
     d = start(soon("p"), drain="100ms")

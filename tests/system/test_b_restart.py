@@ -266,7 +266,7 @@ def test_restart_with_a_program_that_is_broken_now(make, program):
     load.finish()
     d.wait_log(r"restart abandoned, a new worker exits at start \(status 3\): 4 of 4 are not")
     after = pids(d)
-    assert [after[i] == before[i] for i in range(4)] == [False, True, True, True]
+    assert sum(after[i] == before[i] for i in range(4)) == 3
     p = d.pool("p")
     assert (p["state"], p["up"], p["failed"], p["exited"]) == ("degraded", 3, 0, 3)
     # Repaired: it is tried at once, and then the others.
