@@ -16,6 +16,9 @@ pytestmark = booted.needed
 SYSTEM_UNITS = pathlib.Path("/lib/systemd/system")
 USER_UNITS = pathlib.Path("/usr/lib/systemd/user")
 
+# Where man(1) is it is asked for the pages that the units name.
+VERIFY = ("systemd-analyze", "verify", "--man=" + ("yes" if shutil.which("man") else "no"))
+
 
 def unit_files(directory):
     """What is to be verified: files, and an instance of each template."""
@@ -28,14 +31,13 @@ def unit_files(directory):
 
 
 def test_verify_system_units():
-    done = booted.run("systemd-analyze", "verify", *unit_files(SYSTEM_UNITS), check=False)
+    done = booted.run(*VERIFY, *unit_files(SYSTEM_UNITS), check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_verify_user_units():
     env = {**os.environ, "XDG_RUNTIME_DIR": "/run"}
-    verify = ("systemd-analyze", "--user", "verify")
-    done = booted.run(*verify, *unit_files(USER_UNITS), check=False, env=env)
+    done = booted.run(*VERIFY, "--user", *unit_files(USER_UNITS), check=False, env=env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -44,7 +46,7 @@ def test_verify_would_speak(tmp):
     bad = tmp / "preforkd.service"
     good = (SYSTEM_UNITS / "preforkd.service").read_text()
     bad.write_text(good + "\n[Service]\nRestrictWorld=yes\n")
-    assert "RestrictWorld" in booted.run("systemd-analyze", "verify", bad, check=False).stderr
+    assert "RestrictWorld" in booted.run(*VERIFY, bad, check=False).stderr
 
 
 @pytest.mark.parametrize("unit", ["preforkd.service", "preforkd@.service"])
