@@ -40,6 +40,13 @@ get_build_info(const struct request *r, unsigned i)
 	return 1;
 }
 
+static int64_t
+get_reload_failed(const struct request *r, unsigned i)
+{
+	(void)i;
+	return r->server->reload_error != NULL;
+}
+
 static const char *
 version_value(unsigned i)
 {
@@ -217,6 +224,11 @@ static const struct metric metrics[] = {
 	 .of_daemon = get_state, .label = "state", .label_value = daemon_state_value},
 	{"preforkd_uptime_seconds", GAUGE, "seconds", "Time since the daemon started.",
 	 .of_daemon = get_uptime},
+	{"preforkd_reloads", COUNTER, NULL, "Configurations that took the place of another.",
+	 .server_field = FIELD(struct server, reloads)},
+	{"preforkd_reload_failed", GAUGE, NULL,
+	 "1 where the last reload was refused, or has started workers that are no good.",
+	 .of_daemon = get_reload_failed},
 	{"preforkd_clients", GAUGE, NULL, "Connections there are.",
 	 .server_field = FIELD(struct server, client_count)},
 	{"preforkd_clients_max", GAUGE, NULL, "Connections that there may be.",

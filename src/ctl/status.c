@@ -92,16 +92,23 @@ say_plain(struct screen *s, const redisReply *pool, const char *name)
 	    (long long)reply_int(pool, "up", 0), (long long)reply_int(pool, "workers", 0));
 }
 
+static void
+say_draining(struct screen *s, const redisReply *pool, const char *name)
+{
+	say(s, "  %s: draining, %lld running, %lld queued, %lld results kept", name,
+	    (long long)reply_int(pool, "running", 0), (long long)reply_int(pool, "queued", 0),
+	    (long long)reply_int(pool, "kept", 0));
+}
+
 /* The states that are worth a word, worst first. */
 static const struct trouble {
 	const char *state;
 	int rows; /* at most */
 	void (*say)(struct screen *s, const redisReply *pool, const char *name);
 } troubles[] = {
-	{"degraded", 3, say_degraded},
-	{"paused", 1, say_paused},
-	{"saturated", 1, say_saturated},
-	{"starting", 1, say_plain},
+	{"degraded", 3, say_degraded},	 {"paused", 1, say_paused},
+	{"saturated", 1, say_saturated}, {"starting", 1, say_plain},
+	{"draining", 1, say_draining},
 };
 
 static bool
@@ -215,6 +222,19 @@ say_sums(struct screen *s, const redisReply *status)
 	    human_size(memory, reply_int(status, "memory_bytes", 0)));
 }
 
+/* What is in force is not what is in the files, or not all of it works. */
+static void
+say_reload(struct screen *s, const redisReply *status)
+{
+	const redisReply *error = reply_get(status, "reload_error");
+	char shown[512];
+
+	if (!reply_is_text(error))
+		return;
+	text_escape(shown, sizeof(shown), error->str, strcspn(error->str, "\n"));
+	say(s, "  the last reload failed: %s", shown);
+}
+
 static void
 print_status(const struct ctl *ctl, const redisReply *status, const redisReply *pools)
 {
@@ -223,6 +243,7 @@ print_status(const struct ctl *ctl, const redisReply *status, const redisReply *
 
 	say_head(ctl, &s, status, pools);
 	say_sums(&s, status);
+	say_reload(&s, status);
 	for (size_t i = 0; i < sizeof(troubles) / sizeof(troubles[0]); i++)
 		say_trouble(&s, pools, &troubles[i]);
 	if (s.hidden)

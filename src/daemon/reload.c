@@ -152,6 +152,18 @@ load(const struct reload *r, char **ret_mistakes)
 	return NULL;
 }
 
+/* What was asked for, and is not done. */
+static void
+warn(struct reload *r, char *take_text)
+{
+	char *before = r->warning;
+
+	log_msg(LOG_WARNING, "%s", take_text);
+	r->warning = before ? mem_printf("%s\n%s", before, take_text) : mem_strdup(take_text);
+	free(before);
+	free(take_text);
+}
+
 /* The socket is ours, so are its mode and its group. */
 static void
 set_socket(struct reload *r, const struct conf *was)
@@ -165,7 +177,8 @@ set_socket(struct reload *r, const struct conf *was)
 	if (chmod(path, c->control.mode & was->control.mode) < 0 ||
 	    chown(path, (uid_t)-1, c->control.gid == (gid_t)-1 ? getegid() : c->control.gid) < 0 ||
 	    chmod(path, c->control.mode) < 0)
-		log_msg(LOG_ERR, "%s: cannot set its mode and group: %s", path, strerror(errno));
+		warn(r, mem_printf("control: cannot set the mode and group of %s: %s", path,
+				   strerror(errno)));
 }
 
 static void
@@ -173,11 +186,9 @@ check_listen(struct reload *r)
 {
 	const char *path = r->conf->control.listen;
 
-	replace(&r->warning, NULL);
 	if (!path || !r->listening || strcmp(path, r->listening) == 0)
 		return;
-	r->warning = mem_printf("control.listen: %s takes effect at the next start", path);
-	log_msg(LOG_WARNING, "%s", r->warning);
+	warn(r, mem_printf("control.listen: %s takes effect at the next start", path));
 }
 
 static void
@@ -190,6 +201,7 @@ put_in_force(struct reload *r, struct generation *take_g, mono_t now)
 	r->conf = r->stop->conf = &take_g->conf;
 	log_setup("preforkd", r->conf->log.level, r->conf->log.format);
 	server_reconfigure(r->server, r->conf);
+	replace(&r->warning, NULL);
 	set_socket(r, was);
 	check_listen(r);
 	replace(&r->error, NULL);

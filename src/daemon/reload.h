@@ -34,7 +34,7 @@ struct reload {
 	mono_t begun;
 	struct timer look; /* when these are looked at, without other news */
 	char *summary;	   /* what has changed; NULL: not proving */
-	char *warning;	   /* what takes more than a reload; NULL: nothing */
+	char *warning;	   /* what was asked for and is not done, lines; NULL: nothing */
 	char *error;	   /* of the last one, lines; NULL: it was good */
 };
 

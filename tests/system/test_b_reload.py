@@ -824,6 +824,18 @@ def test_ctl_names_the_pool_that_is_down(start):
     assert b"pool bad: exits at start" in r.stderr
 
 
+def test_ctl_status_tells_of_a_failure(steady):
+    d = steady
+    d.rewrite(other(workers=0))
+    assert d.cmd("RELOAD").code == "BADCONFIG"
+    assert re.search(r"^  the last reload failed: /.*workers", Ctl(d).out("status"), re.M)
+    assert "preforkd_reload_failed 1" in text(d.cmd("METRICS"))
+    d.rewrite(soon("p", workers=2), soon("q"))
+    assert d.cmd("RELOAD") == "OK"
+    assert "reload" not in Ctl(d).out("status")
+    assert "preforkd_reload_failed 0" in text(d.cmd("METRICS"))
+
+
 def test_ctl_without_the_right(start):
     if not ROOT:
         pytest.skip("connects as another user")
@@ -836,6 +848,7 @@ def test_ctl_shows_pools_that_go(start):
     held = hold(d, 1)
     put_in_force(d, soon("q"), drain="1h")
     assert re.search(r"^p\s+draining", Ctl(d).out("pools"), re.M)
+    assert "p: draining, 1 running, 0 queued, 0 results kept" in Ctl(d).out("status")
     release(held)
     resized(d, -1)
 
