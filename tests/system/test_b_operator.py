@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """An operator who does all there is, in any order, to pools that are at work.
 
-Whatever he does, no RUN fails but by his CLEAR, every job that was accepted ends once,
-and what is left when all is quiet is what there was before. The seed is in the test's name;
-PREFORKD_TEST_SEED sets it.
+Whatever he does, and the configuration is another one all the time, no RUN fails but by
+his CLEAR, every job that was accepted ends once, and what is left when all is quiet is what
+there was before. The seed is in the test's name; PREFORKD_TEST_SEED sets it.
 """
 import os
 import random
@@ -100,6 +100,32 @@ class Operator(Actor):
         time.sleep(self.dice.random() / 50)  # the pace of his work, not a wait for anything
 
 
+class Reloader(Actor):
+    """Changes the configuration, in what can be changed at once and what cannot."""
+
+    def __init__(self, d, seed):
+        super().__init__(d, seed)
+        self.d = d
+
+    def vary(self, keys):
+        dice = self.dice
+        job = {**KEYS["job"], "grace": dice.choice(["100ms", "200ms"])}
+        keys = {**keys, "workers": dice.choice([1, 2, 4]), "job": job}
+        if dice.random() < 0.5:
+            keys["run_as"] = {"environment": {"WHICH": str(dice.randrange(2))}}
+        if "pipeline" in keys:
+            keys["pipeline"] = dice.choice([2, 3, 6])
+        return keys
+
+    def step(self):
+        more = [pool("more%d" % i, **KEYS) for i in range(self.dice.randrange(3))]
+        self.d.rewrite(*[self.vary(p) for p in POOLS.values()], *more)
+        reply = self.c.cmd("RELOAD")
+        if reply != "OK":
+            self.bad.append(reply)
+        time.sleep(self.dice.random() / 20)  # his pace, too
+
+
 class Listener(Actor):
     """Follows everything, and goes away in the middle of it."""
 
@@ -123,10 +149,10 @@ SEED = int(os.environ.get("PREFORKD_TEST_SEED") or random.randrange(1 << 16))
 
 @pytest.mark.parametrize("seed", [SEED])
 def test_operator(start, seed):
-    d = start(*POOLS.values())
+    d = start(*POOLS.values(), drain="500ms")
     d.check_fds = False  # it has other workers than at its start
     actors = [Runner(d, seed + i) for i in range(4)]
-    actors += [Submitter(d, seed), Operator(d, seed), Listener(d, seed)]
+    actors += [Submitter(d, seed), Operator(d, seed), Reloader(d, seed), Listener(d, seed)]
     for actor in actors:
         actor.start()
     time.sleep(SECONDS)  # that is how long it goes on
@@ -136,6 +162,9 @@ def test_operator(start, seed):
     for actor in actors:
         actor.join()
         assert not actor.bad, actor.bad
+    d.rewrite(*POOLS.values())
+    assert d.cmd("RELOAD") == "OK"
+    lib.poll(lambda: d.status()["pools"] == len(POOLS), "the others are gone")
     pools = [d.wait_pool(name, "all quiet", is_at_rest) for name in POOLS]
     ended = sum(p[key] for p in pools for key in ("done", "failed", "cancelled"))
     assert ended == 1 + sum(len(actor.accepted) for actor in actors)
