@@ -75,12 +75,10 @@ journal_lines_wanted(const struct journal_query *q)
 static void
 add_lines(struct words *w, const struct journal_query *q)
 {
-	if (journal_lines_wanted(q))
+	if (journal_lines_wanted(q) || (q->all && !q->lines))
 		add(w, "--lines=all");
 	else if (q->lines)
 		add(w, "--lines=%s", q->lines);
-	else if (q->all)
-		add(w, "--lines=all");
 	else if (!q->since && !q->follow)
 		add(w, "--lines=" LINES);
 }

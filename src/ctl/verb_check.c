@@ -123,10 +123,9 @@ value_failures(const redisReply *pool, bool share)
 static void
 say_failures(char *dst, size_t cap, const redisReply *pool)
 {
-	int64_t n = reply_int(pool, "failed_5m", 0);
+	int64_t n = reply_int(pool, "failed_5m", 0), all = n + reply_int(pool, "done_5m", 0);
 
-	snprintf(dst, cap, "%lld of %lld jobs failed in 5 minutes", (long long)n,
-		 (long long)(n + reply_int(pool, "done_5m", 0)));
+	snprintf(dst, cap, "%lld of %lld jobs failed in 5 minutes", (long long)n, (long long)all);
 }
 
 static double

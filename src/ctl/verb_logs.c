@@ -194,17 +194,18 @@ become(char **command)
 	return no_journalctl(errno);
 }
 
-/* 0 or an errno. */
-static int
-spawn(char **command, pid_t *ret_pid, int *ret_fd)
+/* The process, whose output is to be read from *ret_fd; or -errno. */
+static pid_t
+spawn(char **command, int *ret_fd)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t pipe_signal;
 	int p[2], error;
+	pid_t pid;
 
 	if (pipe2(p, O_CLOEXEC) < 0)
-		return errno;
+		return -errno;
 	sigemptyset(&pipe_signal);
 	sigaddset(&pipe_signal, SIGPIPE);
 	posix_spawn_file_actions_init(&actions);
@@ -212,14 +213,14 @@ spawn(char **command, pid_t *ret_pid, int *ret_fd)
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigdefault(&attr, &pipe_signal);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
-	error = posix_spawnp(ret_pid, command[0], &actions, &attr, command, environ);
+	error = posix_spawnp(&pid, command[0], &actions, &attr, command, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	fd_close(&p[1]);
 	if (error)
 		fd_close(&p[0]);
 	*ret_fd = p[0];
-	return error;
+	return error ? -error : pid;
 }
 
 /* Lines on their way to standard output. */
@@ -325,11 +326,11 @@ static int
 run(const struct ctl *ctl, char **command, const struct journal_query *q)
 {
 	struct printer p = {.colour = ctl->colour, .keep = journal_lines_wanted(q)};
-	pid_t pid;
-	int fd, how = 0, error = spawn(command, &pid, &fd);
+	int fd = -1, how = 0;
+	pid_t pid = spawn(command, &fd);
 
-	if (error)
-		return no_journalctl(error);
+	if (pid <= 0)
+		return no_journalctl(-pid);
 	p.lines = ctl_realloc(NULL, p.keep * sizeof(*p.lines));
 	memset(p.lines, 0, p.keep * sizeof(*p.lines));
 	if (!relay(&p, fd))

@@ -37,7 +37,7 @@ take_unit(const char **path)
 	return mem_printf("%.*s", (int)len, s);
 }
 
-/* Of the hierarchy that systemd keeps its units in; NULL: there is none. */
+/* In the hierarchy that systemd keeps its units in; "": there is none. */
 static const char *
 find_path(const char *text)
 {
@@ -47,7 +47,7 @@ find_path(const char *text)
 		return named + strlen(":name=systemd:");
 	if (unified && (unified == text || unified[-1] == '\n'))
 		return unified + strlen("0::");
-	return NULL;
+	return "";
 }
 
 void
@@ -55,7 +55,7 @@ unit_names_parse(const char *text, struct unit_names *ret)
 {
 	const char *path = find_path(text);
 
-	ret->system = path ? take_unit(&path) : mem_strdup("");
+	ret->system = take_unit(&path);
 	if (strncmp(ret->system, "user@", 5) == 0)
 		ret->user = take_unit(&path);
 	else
