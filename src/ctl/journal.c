@@ -95,12 +95,8 @@ add_format(struct words *w, const char *output)
 /* What the service manager says of the unit belongs to the daemon's log: why it was
  * started, killed, not started again. */
 static void
-add_of_daemon(struct words *w, const struct journal_query *q)
+add_of_unit(struct words *w, const struct journal_query *q)
 {
-	if (!q->unit) {
-		add(w, "SYSLOG_IDENTIFIER=preforkd");
-		return;
-	}
 	add_match(w, "_SYSTEMD_UNIT", q->unit);
 	add_match(w, "_SYSTEMD_USER_UNIT", q->user_unit);
 	add(w, "+");
@@ -114,13 +110,52 @@ add_of_daemon(struct words *w, const struct journal_query *q)
 }
 
 static void
+add_of_named(struct words *w, const struct journal_query *q)
+{
+	if (q->only_named) {
+		add_match(w, "_SYSTEMD_UNIT", q->named_unit);
+		add(w, "+");
+		add_match(w, "_SYSTEMD_USER_UNIT", q->named_unit);
+	} else {
+		add(w, "SYSLOG_IDENTIFIER=preforkd");
+	}
+	if (!q->named_unit)
+		return;
+	add(w, "+");
+	add(w, "_PID=1");
+	add_match(w, "UNIT", q->named_unit);
+	add(w, "+");
+	add_match(w, "USER_UNIT", q->named_unit);
+}
+
+static void
 add_about(struct words *w, const struct journal_query *q)
 {
-	add_match(w, "_SYSTEMD_UNIT", q->unit);
-	add_match(w, "_SYSTEMD_USER_UNIT", q->user_unit);
 	add_match(w, "PREFORKD_POOL", q->pool);
 	add_match(w, "PREFORKD_WORKER", q->worker);
 	add_match(w, "PREFORKD_JOB", q->job);
+}
+
+static void
+add_matches(struct words *w, const struct journal_query *q)
+{
+	bool about = q->pool || q->worker || q->job;
+
+	if (!about && q->unit) {
+		add_of_unit(w, q);
+	} else if (!about) {
+		add_of_named(w, q);
+	} else if (!q->unit && q->only_named) {
+		add_match(w, "_SYSTEMD_UNIT", q->named_unit);
+		add_about(w, q);
+		add(w, "+");
+		add_match(w, "_SYSTEMD_USER_UNIT", q->named_unit);
+		add_about(w, q);
+	} else {
+		add_match(w, "_SYSTEMD_UNIT", q->unit);
+		add_match(w, "_SYSTEMD_USER_UNIT", q->user_unit);
+		add_about(w, q);
+	}
 }
 
 char **
@@ -138,10 +173,7 @@ journal_command(const struct journal_query *q)
 		add_since(&w, q->since);
 	if (q->level)
 		add_level(&w, q->level);
-	if (q->pool || q->worker || q->job)
-		add_about(&w, q);
-	else
-		add_of_daemon(&w, q);
+	add_matches(&w, q);
 	char **words = ctl_realloc(NULL, sizeof(w.v));
 	memcpy(words, w.v, sizeof(w.v));
 	return words;

@@ -19,6 +19,8 @@
 struct journal_query {
 	const char *pool, *worker, *job;
 	const char *unit, *user_unit; /* of the daemon, where they are known; or "" */
+	const char *named_unit;	      /* if not: the name of its unit, in either manager */
+	bool only_named;	      /* it has no other: not a daemon that runs elsewhere */
 	const char *since, *level, *lines, *output;
 	bool follow, all;
 };

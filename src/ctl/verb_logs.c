@@ -150,6 +150,26 @@ check_pool(struct ctl *ctl, const char *pool)
 	return status;
 }
 
+/* Nobody is there to ask: go by the names that the units have when they are installed. */
+static void
+take_name(struct journal_query *q, const struct ctl *ctl, const char *why)
+{
+	static char name[256];
+	const char *env = getenv("PREFORKD_SOCKET");
+
+	if (ctl->instance) {
+		snprintf(name, sizeof(name), "preforkd@%s.service", ctl->instance);
+		q->only_named = journal_is_unit(name);
+		q->named_unit = q->only_named ? name : NULL;
+	} else if (!ctl->socket && !(env && *env)) {
+		q->named_unit = "preforkd.service";
+	}
+	if (q->only_named)
+		ctl_warn("%s", why);
+	else
+		ctl_warn("%s; this may be the log of several daemons", why);
+}
+
 /* *ret_status is to stay as long as q is used. An exit status. */
 static int
 ask_daemon(struct ctl *ctl, struct journal_query *q, redisReply **ret_status)
@@ -165,7 +185,7 @@ ask_daemon(struct ctl *ctl, struct journal_query *q, redisReply **ret_status)
 	ctl_first_message(&messages, why, sizeof(why));
 	buf_free(&messages);
 	if (status) {
-		ctl_warn("%s; this may be the log of several daemons", why);
+		take_name(q, ctl, why);
 		return STATUS_OK;
 	}
 	if (!take_unit(q, *ret_status))

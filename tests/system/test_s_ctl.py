@@ -183,6 +183,37 @@ def test_daemon_down(two_pools):
     assert lines == [] and "has no such lines" in said
 
 
+def test_why_it_is_down(host):
+    """The service manager says how it ended, also when the daemon can say nothing."""
+    host.conf(p={"workers": 1})
+    host.dropin(booted.SERVICE, "Restart=no")
+    host.start()
+    host.kill(signal.SIGKILL)
+    host.wait_state("failed")
+    booted.run("journalctl", "--sync")
+    r = booted.run(CTL, "logs", "--since", "@%f" % host.begun)
+    assert "systemd: warning: preforkd.service: Main process exited, code=killed" in r.stdout
+    assert "preforkd: ready: 1 pool" in r.stdout
+
+
+def test_instance_that_is_down(host):
+    """Its name is that of its unit, so that the other is left out."""
+    host.conf(p={"workers": 1})
+    host.conf(etc=booted.ETC / "two", p={"workers": 1})
+    host.start().start("preforkd@two.service")
+    job("p", "stderr said by one")
+    job("p", "stderr said by two", where=TWO)
+    host.stop("preforkd@two.service")
+    booted.run("journalctl", "--sync")
+    mark = ["--since", "@%f" % host.begun]
+    r = booted.run(CTL, "-i", "two", "logs", "p", *mark)
+    assert ": said by two" in r.stdout and "said by one" not in r.stdout
+    assert "no daemon" in r.stderr and "several" not in r.stderr
+    r = booted.run(CTL, "-i", "two", "logs", *mark)
+    assert ": said by two" in r.stdout and "systemd: Stopped preforkd@two.service" in r.stdout
+    assert "said by one" not in r.stdout and "preforkd.service" not in r.stdout
+
+
 def test_no_such_pool(two_pools):
     said = ctl("logs", "nowhere", status=1).stderr
     assert "no pool 'nowhere'" in said and "the pools are: a b" in said

@@ -127,7 +127,7 @@ test_matches(void **state)
 {
 	static const struct {
 		struct journal_query q;
-		const char *matches[8];
+		const char *matches[12];
 	} cases[] = {
 		{{.pool = "p"}, {"PREFORKD_POOL=p"}},
 		{{.pool = "p", .unit = "a.service"},
@@ -138,6 +138,16 @@ test_matches(void **state)
 		{{0}, {"SYSLOG_IDENTIFIER=preforkd"}},
 		{{.unit = "a.service"},
 		 {"_SYSTEMD_UNIT=a.service", "+", "_PID=1", "UNIT=a.service"}},
+		{{.pool = "p", .named_unit = "a.service"}, {"PREFORKD_POOL=p"}},
+		{{.pool = "p", .worker = "0", .named_unit = "a.service", .only_named = true},
+		 {"_SYSTEMD_UNIT=a.service", "PREFORKD_POOL=p", "PREFORKD_WORKER=0", "+",
+		  "_SYSTEMD_USER_UNIT=a.service", "PREFORKD_POOL=p", "PREFORKD_WORKER=0"}},
+		{{.named_unit = "a.service"},
+		 {"SYSLOG_IDENTIFIER=preforkd", "+", "_PID=1", "UNIT=a.service", "+",
+		  "USER_UNIT=a.service"}},
+		{{.named_unit = "a.service", .only_named = true},
+		 {"_SYSTEMD_UNIT=a.service", "+", "_SYSTEMD_USER_UNIT=a.service", "+", "_PID=1",
+		  "UNIT=a.service", "+", "USER_UNIT=a.service"}},
 		{{.unit = "user@1.service", .user_unit = "a.service"},
 		 {"_SYSTEMD_UNIT=user@1.service", "_SYSTEMD_USER_UNIT=a.service", "+",
 		  "_SYSTEMD_UNIT=user@1.service", "USER_UNIT=a.service"}},
