@@ -117,6 +117,37 @@ def test_gpu_opens_no_other_device(host):
     assert "Operation not permitted" in host.sh("head -c 1 /dev/preforkd-test").text
 
 
+OTHERS = {  # what the manual has besides: a drop-in, keys of the pool, a command
+    "debuggers": (
+        "SystemCallFilter=@debug",
+        {},
+        "/usr/bin/python3 -c 'import ctypes; exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)'",
+    ),
+    "real time": ("RestrictRealtime=no\nLimitRTPRIO=10", {}, "chrt -r 5 true"),
+    "nice": (
+        "AmbientCapabilities=CAP_SYS_NICE\nCapabilityBoundingSet=CAP_SYS_NICE",
+        {"run_as": {"nice": -5}},
+        "[ $(nice) = -5 ]",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_setting(host, what):
+    text, keys, command = OTHERS[what]
+    if what == "real time":
+        unconfined = "systemd-run --wait -q -p User=preforkd -p LimitRTPRIO=10 "
+        if booted.run(unconfined + command, check=False).returncode:
+            pytest.skip("no service has real time here")
+    host.shell(**keys)
+    with lib.Client(booted.SOCKET) as c:
+        assert c.cmd("RUN", "sh", command).code in ("FAILED", "DOWN")
+    host.stop()
+    host.dropin(booted.SERVICE, text)
+    host.start()
+    assert host.sh(command + " && echo done") == "done"
+
+
 # ---- other users
 
 
