@@ -195,6 +195,7 @@ def test_last_words_wait_for_room(make, tmp):
     for attempt in range(10):
         r = Receiver(tmp / ("notify%d" % attempt)).come(full=True)
         d = telling(make, r)
+        d.wait_log("ready:")
         d.send_signal(signal.SIGTERM)
         d.wait_log("stopped")
         r.read()
