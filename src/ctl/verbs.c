@@ -210,7 +210,8 @@ const struct verb verbs[] = {
 	 .group = GROUP_POOLS,
 	 .before = "POOL N",
 	 .summary = "have so many workers, until the daemon ends",
-	 .more = "Those that are too many finish their jobs first.",
+	 .more = "Those that are too many finish their jobs first. A reload that finds another number in\n"
+		 "the pool's file sets that one.",
 	 .options = OPT(JSON),
 	 .min = 2,
 	 .max = 2,

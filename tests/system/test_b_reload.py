@@ -618,7 +618,8 @@ def test_group_of_the_socket(start):
 def test_log_level(start):
     d = start(soon("p"), log={"level": "warning"})
     put_in_force(d, soon("p"), log={"level": "debug", "format": "json"})
-    d.wait_log(r'^\{.*"MESSAGE"?|^\{')
+    assert d.cmd("PAUSE", "p") == "OK"
+    d.wait_log(r'^\{.*PAUSE p by uid')
 
 
 def test_drain(start):
