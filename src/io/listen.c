@@ -264,17 +264,21 @@ listener_inherit(struct listener *l, int take_fd)
 
 /* Out of descriptors: the reserve is spent on taking the caller off the queue,
  * so that it sees a closed connection and not a silent one; then a pause, for
- * a listener that stays readable would spin. */
+ * a listener that stays readable would spin. The kernel looks for a descriptor
+ * before it looks for a caller: there may be none, and nobody was refused. */
 static void
 on_shortage(struct listener *l)
 {
+	bool nobody;
 	int fd;
 
 	fd_close(&l->reserve_fd);
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
+	nobody = fd < 0 && errno == EAGAIN;
+	fd_close(&fd);
 	l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (nobody)
+		return;
 	log_event(LOG_EVENT_CONNECTION_REFUSED, LOG_ERR,
 		  "out of descriptors: a connection was refused");
 	watch_set(l->loop, &l->watch, 0);
