@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What the log tells of workers and jobs that came to a bad end: a line each, but no flood."""
 import json
+import os
 import re
+import resource
 import time
+
+import pytest
 
 import lib
 from lib import pool
@@ -137,3 +141,76 @@ def test_each_line_has_its_job(start):
     lines = [json.loads(line) for line in d.log().splitlines()]
     jobs = [e.get("job") for e in lines if e["message"] == "hello"]
     assert len(jobs) == 2000 and None not in jobs and len({*jobs}) == 2000 and {*ids} <= {*jobs}
+
+
+# ---- the other events ------------------------------------------------------------------
+
+
+def test_degraded_and_recovered(make, tmp):
+    good = tmp / "good"
+    command = "[ -e %s ] || exit 3; echo READY; exec %s" % (good, lib.ACT)
+    how = {"ready": True, "backoff": "100ms..100ms"}
+    d = make(pool("p", "/bin/sh", "-c", command, start=how), log=JSON)
+    d.check_fds = False
+    d.start()
+    (line,) = wait_events(d, "pool-degraded")
+    assert line["level"] == "error" and line["pool"] == "p" and "worker" not in line
+    good.touch()
+    (line,) = wait_events(d, "pool-recovered")
+    assert line["pool"] == "p"
+    good.unlink()
+    d.cmd("RESTART", "p")
+    (line,) = wait_events(d, "pool-restart-failed")
+    assert line["pool"] == "p" and line["level"] == "error"
+    good.touch()
+    wait_events(d, "pool-recovered", 2)
+    d.cmd("RESTART", "p")
+    assert wait_events(d, "pool-restarted")[0]["pool"] == "p"
+
+
+def test_end_of_the_drain(make):
+    d = make(pool("p", job={"timeout": "infinity"}), log=JSON, drain="50ms").start()
+    d.wait_state(d.cmd("SUBMIT", "p", "hang").decode(), "running")
+    d.cmd("SUBMIT", "p", "echo x")
+    d.stop()
+    seen = [json.loads(line) for line in d.log().splitlines()]
+    order = [e["event"] for e in seen if "event" in e]
+    assert order == ["ready", "stopping", "drain-over", "jobs-cancelled", "stopped"]
+    (cancelled,) = events(d, "jobs-cancelled")
+    assert cancelled["message"] == "1 running and 1 queued jobs are cancelled"
+
+
+@pytest.mark.skipif(not lib.ROOT, reason="needs root, for clients of two users")
+def test_administration(start):
+    d = start(pool("p"), log=JSON, control={"mode": "0666"})
+    assert d.cmd("PAUSE", "p") == "OK"
+    assert d.client_as(4001).cmd("RESUME", "p").code == "NOPERM"
+    assert d.client_as(4001).cmd("SHUTDOWN").code == "NOPERM"
+    (done,) = wait_events(d, "administration")
+    pools = [e.get("pool") for e in wait_events(d, "administration-refused", 2)]
+    assert done["pool"] == "p" and pools == ["p", None]
+
+
+def test_client_closed(start):
+    d = start(pool("p"), log=JSON)
+    c = d.client()
+    c.send_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert c.at_end()
+    (line,) = wait_events(d, "client-closed")
+    assert "HTTP" in line["message"] and line["level"] == "warning"
+
+
+def test_connection_refused(start):
+    """Somebody has lowered the limit behind its back: nothing else could bring it there."""
+    d = start(pool("p"), log=JSON)
+    c = d.client()
+    assert c.cmd("PING") == "PONG"
+    highest = max(int(fd) for fd in os.listdir("/proc/%d/fd" % d.pid))
+    was = resource.prlimit(d.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (highest + 1, was[1]))
+    refused = [d.client() for _ in range(highest + 2)]
+    (line,) = wait_events(d, "connection-refused")[:1]
+    assert line["level"] == "error" and c.cmd("RUN", "p", "echo x") == b"x"
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, was)
+    closed = lib.poll(lambda: [r for r in refused if not r.quiet()], "one that was closed")
+    assert closed[0].at_end()
