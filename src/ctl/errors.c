@@ -136,7 +136,7 @@ ctl_first_message(const struct buf *from, char *dst, size_t cap)
 		len -= own;
 	}
 	const char *end = len ? memchr(s, '\n', len) : NULL;
-	snprintf(dst, cap, "%.*s", (int)(end ? end - s : 0), s ? s : "");
+	snprintf(dst, cap, "%.*s", (int)(end ? end - s : 0), end ? s : "");
 }
 
 /* One write a message, so that lines of several programs do not mix. */
