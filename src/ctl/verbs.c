@@ -137,8 +137,8 @@ const struct verb verbs[] = {
 	 .before = "[POOL]...",
 	 .summary = "is all well? one line and a status for a monitoring system",
 	 .more = "Exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. Critical are no daemon, and a\n"
-		 "pool without a worker; warnings are a pool that is degraded, paused, starting or\n"
-		 "draining. Each limit is of one pool: above W is a warning, above C is critical.\n"
+		 "pool without a worker; warnings are a pool that is degraded, paused or starting,\n"
+		 "and a drain. Each limit is of one pool: above W is a warning, above C is critical.\n"
 		 "  preforkctl check thumbs --oldest 1m,10m --failures 5%,20%",
 	 .options = OPT(ANSWER) | OPT(OLDEST) | OPT(QUEUED) | OPT(FAILURES) | OPT(BUSY),
 	 .max = -1,

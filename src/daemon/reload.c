@@ -205,10 +205,9 @@ put_in_force(struct reload *r, struct generation *take_g, mono_t now)
 	set_socket(r, was);
 	check_listen(r);
 	replace(&r->error, NULL);
-	replace(&r->summary,
-		mem_printf("%zu pools, of which %zu are new and %zu get new workers; %zu are "
-			   "taken out",
-			   r->conf->n_pools, a.added, a.restarted, a.removed));
+	replace(&r->summary, mem_printf("%zu pool%s (%zu new, %zu with new workers), %zu taken out",
+					r->conf->n_pools, r->conf->n_pools == 1 ? "" : "s", a.added,
+					a.restarted, a.removed));
 	r->proving = true;
 	r->begun = now;
 }

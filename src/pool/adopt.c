@@ -135,6 +135,8 @@ adopt_turn(struct pool *p)
 	if (p->mode == POOLS_DRAINING && p->was_draining && pool_is_finished(p) &&
 	    list_empty(&p->decided))
 		leave_end(p);
+	if (p->mode == POOLS_STOPPING && !pool_leaving(p, 0))
+		throttle_reset(&p->throttle); /* results may keep it: it wants no worker */
 }
 
 static bool

@@ -479,6 +479,24 @@ def test_a_degraded_pool_is_repaired(start):
     d.check_fds = False  # there was none of its workers at the start
 
 
+def test_a_degraded_pool_that_is_taken_out_is_no_trouble(start):
+    """It may be there for long, for its results; nobody needs its workers."""
+    d = start(soon("p"), soon("bad", "/bin/false", workers=3))
+    d.wait_pool("bad", "degraded", lambda p: p["state"] == "degraded")
+    jid = text(d.cmd("SUBMIT", "bad", "x"))
+    put_in_force(d, soon("p"))
+    d.wait_state(jid, "cancelled")
+    lib.poll(lambda: d.status()["state"] == "ready", "ready, not degraded")
+    assert d.pool("bad")["kept"] == 1
+    assert Ctl(d).out("check").startswith("PREFORKD OK: ")
+    lib.poll(
+        lambda: "degraded" not in [f for f in d.notify.drain() if f.startswith("STATUS=")][-1],
+        "another STATUS=",
+    )
+    d.wait_log(r"reloaded: 1 pool \(0 new, 0 with new workers\), 1 taken out")
+    d.check_fds = False
+
+
 # ---- what cannot be ----
 
 

@@ -65,7 +65,7 @@ def test_it_returns_when_it_is_done(host):
     assert host.main_pid() == main
     assert show(SERVICE, "ActiveState") == "active"
     (done,) = host.wait_journal("PREFORKD_EVENT=reloaded")
-    assert "1 are new" in done["MESSAGE"]
+    assert "1 new, " in done["MESSAGE"]
 
 
 def test_a_mistake_fails_it(host):
