@@ -279,6 +279,7 @@ on_answer(struct worker *w, const struct codec_event *ev)
 		worker_break(w, mem_printf("sent an answer that no job waits for: '%s'", text));
 		return;
 	}
+	errlog_catch_up(&w->err);
 	f = flight_take(w, i);
 	w->answers++;
 	if (f.job) {

@@ -107,6 +107,7 @@ errlog_read(struct errlog *e)
 		n = read(e->fd, buf_tail(&e->line), READ_MAX);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
+		e->talks = true;
 		buf_commit(&e->line, (size_t)n);
 		errlog_lines(e, false);
 		return true;
@@ -142,6 +143,15 @@ errlog_open(struct errlog *e, struct loop *l, int take_fd)
 	if (r < 0)
 		fd_close(&e->fd);
 	return r;
+}
+
+/* The order in which descriptors are ready is not quite that in which they were written
+ * to, so it is looked at once more; but nobody pays for it who never writes there. */
+void
+errlog_catch_up(struct errlog *e)
+{
+	if (e->talks && e->watch.fd >= 0)
+		errlog_read(e);
 }
 
 void

@@ -31,6 +31,7 @@ struct errlog {
 	struct watch watch;
 	int fd;
 	struct buf line;
+	bool talks;	     /* the process has written something, ever */
 	bool inside;	     /* a line that is cut into several goes on */
 	int level;	     /* of that line */
 	char *last;	     /* the last line that was not empty, escaped; malloc'ed */
@@ -191,8 +192,10 @@ int errlog_open(struct errlog *e, struct loop *l, int take_fd);
  * is counted. */
 bool errlog_admit(struct errlog *e);
 void errlog_tell_dropped(struct errlog *e); /* if there are any */
-void errlog_drain(struct errlog *e);	    /* read what is there; the process is gone */
-void errlog_close(struct errlog *e);	    /* also frees last */
+/* An answer has come: what was written before it is still about its job. */
+void errlog_catch_up(struct errlog *e);
+void errlog_drain(struct errlog *e); /* read what is there; the process is gone */
+void errlog_close(struct errlog *e); /* also frees last */
 
 /* ---- environment.c ---- */
 

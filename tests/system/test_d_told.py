@@ -84,13 +84,17 @@ def test_a_stop_is_no_mishap(make):
 
 
 def test_no_flood(start):
-    """Each death, or what was not said of it in time, and that without another line."""
-    d = start(pool("p", workers=4), log=JSON)
+    """Each job, or what was not said of it in time, and that without another line."""
+    keys = {"protocol": "frame", "pipeline": 64, "workers": 12}
+    d = start(pool("p", lib.script("frame.py"), **keys), log=JSON)
     c = d.client()
-    replies = c.pipeline([("RUN", "p", "exit 3")] * 700)
-    assert {r.code for r in replies} == {"CRASHED"}
-    crashed = int(d.pool("p")["crashed"])
-    d.wait_pool("p", "the deaths", lambda p: p["exited"] == 700)
+    for _ in range(63 * 12):
+        c.send("RUN", "p", "hold x")
+    d.wait_pool("p", "all of them", lambda p: p["running"] == 63 * 12)
+    replies = d.client().pipeline([("RUN", "p", "die")] * 12)
+    assert {r.code for r in replies} == {c.read().code for _ in range(63 * 12)} == {"CRASHED"}
+    d.wait_pool("p", "the deaths", lambda p: p["exited"] == 12)
+    total = d.pool("p")["crashed"] + 12
 
     def told():
         lines = len(events(d, "job-crashed", "worker-died"))
@@ -98,7 +102,7 @@ def test_no_flood(start):
         assert all(e["pool"] == "p" and "worker" not in e for e in dropped)
         return lines, sum(int(e["message"].split()[0]) for e in dropped)
 
-    lib.poll(lambda: sum(told()) == crashed + 700, "all of %d: %s" % (crashed + 700, told()))
+    lib.poll(lambda: sum(told()) == total, "all of %d: %s" % (total, told()))
     lines, dropped = told()
     assert lines >= 500 and dropped > 0
 

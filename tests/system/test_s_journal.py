@@ -114,8 +114,8 @@ def test_events(host, client):
 
 def test_degraded_and_recovered(host, client):
     marker = host.write("/opt/preforkd-tests/broken", "")
-    command = "[ ! -e %s ] || exit 3; exec %s" % (marker, booted.ACT)
-    start = {"backoff": "10ms..50ms"}
+    command = "[ ! -e %s ] || exit 3; echo READY; exec %s" % (marker, booted.ACT)
+    start = {"ready": True, "backoff": "100ms..100ms"}
     c = client(p={"command": ["/bin/sh", "-c", command], "start": start})
     (line,) = host.wait_journal("PREFORKD_EVENT=pool-degraded")
     assert line["PREFORKD_POOL"] == "p" and line["PRIORITY"] == "3"
