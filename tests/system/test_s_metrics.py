@@ -226,7 +226,7 @@ def test_instance(host):
     try:
         run("sh", "-ec", commands)
         status, text = curl(url=URL.replace("10773", "10774"))
-        assert status == 200 and 'pool="t"' in text and "other" not in text
+        assert status == 200 and 'pool="t"' in text and 'pool="other"' not in text
         host.start(METRICS)
         assert curl()[0] == 503  # that of the unit without a name, which is not started
     finally:
