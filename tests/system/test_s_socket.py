@@ -222,6 +222,23 @@ def test_another_group_by_drop_in(host):
 # ---- mistakes -----------------------------------------------------------------
 
 
+def test_a_mistake_while_the_socket_is_there(host):
+    """One connection is enough for the service manager to give up both; as the manual has it
+    they come back."""
+    host.conf(p={}, wrong="nonsense\n")
+    host.dropin(SERVICE, "[Unit]\nStartLimitIntervalSec=1h")  # however slow the machine is
+    host.start(UNIT)
+    with lib.Client(SOCKET) as c:
+        assert c.at_end(), "nobody answers"
+    host.wait_state("failed", UNIT)
+    assert show(UNIT, "Result") == "service-start-limit-hit"
+    assert "wrong.conf:1: syntax" in show(SERVICE, "StatusText")
+    (booted.ETC / "pool.d" / "wrong.conf").unlink()
+    systemctl("reset-failed", SERVICE)
+    systemctl("start", UNIT)
+    assert cmd("RUN", "p", "echo mended") == b"mended"
+
+
 def test_two_sockets_in_the_unit(host):
     """Fails at once, with the reason, and is not tried again and again."""
     host.conf(p={})
