@@ -97,12 +97,19 @@ tell_begin(struct reload *r, mono_t now)
 	free(state);
 }
 
+/* Wherever one of the two has changed: clients ask at any time. */
+static void
+publish(const struct reload *r)
+{
+	r->server->reload_error = r->error;
+	r->server->reload_warning = r->warning;
+}
+
 /* Nothing but READY=1 ends RELOADING=1, so it is said of one that failed, too. */
 static void
 tell_end(const struct reload *r)
 {
-	r->server->reload_error = r->error;
-	r->server->reload_warning = r->warning;
+	publish(r);
 	tell_manager(r, "READY=1");
 }
 
@@ -205,6 +212,7 @@ put_in_force(struct reload *r, struct generation *take_g, mono_t now)
 	set_socket(r, was);
 	check_listen(r);
 	replace(&r->error, NULL);
+	publish(r);
 	replace(&r->summary, mem_printf("%zu pool%s (%zu new, %zu with new workers), %zu taken out",
 					r->conf->n_pools, r->conf->n_pools == 1 ? "" : "s", a.added,
 					a.restarted, a.removed));

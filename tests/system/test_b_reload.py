@@ -603,6 +603,25 @@ def test_ready_is_waited_for(start, tmp):
     d.notify.wait("READY=1")
 
 
+def test_what_was_said_of_the_last_one_meanwhile(start, tmp):
+    """An error and a warning of before are gone when the next one is in force."""
+    gate = lib.Gate(tmp / "gate")
+    waits = 'read x < "%s"; echo READY; exec "%s"' % (gate.path, ACT)
+    d = start(soon("p"))
+    put_in_force(d, soon("p"), control={"listen": str(d.dir / "other.sock")})
+    assert reload(d, soon("p", workers=0)).code == "BADCONFIG"
+    before = d.status()
+    assert before["reload_error"] and before["reload_warning"]
+    d.rewrite(soon("p", "/bin/sh", "-c", waits, start={"ready": True}))
+    c = d.client()
+    c.send("RELOAD")
+    gate.arrived()
+    seen = d.status()
+    assert (seen["reload_error"], seen["reload_warning"]) == (None, None)
+    gate.release()
+    assert c.read() == "OK"
+
+
 def test_listen_waits_for_a_restart(start):
     d = start(soon("p"))
     put_in_force(d, soon("p"), control={"listen": str(d.dir / "other.sock")})
