@@ -18,6 +18,7 @@ struct loading {
 	struct conf *conf;
 	struct mistakes mistakes;
 	char **places;	 /* FILE:LINE of each pool of conf */
+	bool waits;	 /* for the main file's writer, where it is a pipe */
 	bool pools_seen; /* pools that could not be read too */
 };
 
@@ -136,7 +137,7 @@ load_pool_file(struct loading *l, const char *path, const char *name)
 			   schema_text(&allowed));
 		buf_free(&allowed);
 	}
-	if (config_file_open(&file, path, r.mistakes)) {
+	if (config_file_open(&file, path, false, r.mistakes)) {
 		config_read_group(&r, config_root_setting(&file.config));
 		add_pool(l, &r, &pool);
 	} else {
@@ -215,7 +216,7 @@ load_main(struct loading *l, const char *path, const char *listen)
 	};
 
 	l->conf->path = mem_strdup(path);
-	if (config_file_open(&file, path, r.mistakes)) {
+	if (config_file_open(&file, path, l->waits, r.mistakes)) {
 		config_setting_t *root = config_root_setting(&file.config);
 
 		config_read_group(&r, root);
@@ -232,9 +233,10 @@ load_main(struct loading *l, const char *path, const char *listen)
 }
 
 int
-config_load_at(const char *path, const char *listen, struct conf *ret_conf, struct buf *ret_errors)
+config_load_at(const char *path, const char *listen, bool waits, struct conf *ret_conf,
+	       struct buf *ret_errors)
 {
-	struct loading l = {.conf = ret_conf, .mistakes = {.out = ret_errors}};
+	struct loading l = {.conf = ret_conf, .waits = waits, .mistakes = {.out = ret_errors}};
 
 	memset(ret_conf, 0, sizeof(*ret_conf));
 	load_main(&l, path, listen);
@@ -242,10 +244,4 @@ config_load_at(const char *path, const char *listen, struct conf *ret_conf, stru
 		free(l.places[i]);
 	free(l.places);
 	return config_finish(&l.mistakes, ret_conf);
-}
-
-int
-config_load(const char *path, struct conf *ret_conf, struct buf *ret_errors)
-{
-	return config_load_at(path, NULL, ret_conf, ret_errors);
 }

@@ -17,13 +17,13 @@
 #define CONFIG_E_INVALID 1 /* mistakes: ret_errors has them */
 
 /* Read the main file and the pools of its pool_dir. listen: a socket path that
- * goes before control.listen, or NULL. 0: *ret_conf is set. CONFIG_E_INVALID:
+ * goes before control.listen, or NULL. waits: the main file may be a pipe, and is waited
+ * for; or a mistake. 0: *ret_conf is set. CONFIG_E_INVALID:
  * each mistake is a line "FILE:LINE: key.path: what was found: what is allowed"
  * of ret_errors (a syntax error has the source line and a caret below it).
  * *ret_conf is zeroed then. Nothing else is returned: see base/mem.h. */
-int config_load_at(const char *path, const char *listen, struct conf *ret_conf,
+int config_load_at(const char *path, const char *listen, bool waits, struct conf *ret_conf,
 		   struct buf *ret_errors);
-int config_load(const char *path, struct conf *ret_conf, struct buf *ret_errors);
 
 /* One pool from a command line: --pool NAME -- COMMAND… Texts that are NULL are
  * the defaults. Its workers start in the current directory, as whoever we are. */
@@ -36,7 +36,7 @@ struct config_quick {
 				 * our own environment */
 };
 
-/* As config_load(); the mistakes name options: "--workers: …". */
+/* As config_load_at(); the mistakes name options: "--workers: …". */
 int config_quick(const struct config_quick *q, struct conf *ret_conf, struct buf *ret_errors);
 
 /* Such a list in a line: "configuration: 3 mistakes, the first: …"; malloc'ed. */

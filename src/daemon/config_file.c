@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_BYTES_MAX (1024 * 1024)
@@ -30,17 +31,40 @@ read_bytes(int fd, struct buf *text)
 	return -EFBIG;
 }
 
-static int
-read_text(const char *path, struct buf *text)
+/* A directory says what it is by itself. */
+static bool
+may_block(int fd)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+/* waits: it may be a pipe, whose writer is waited for. */
+static int
+read_text(const char *path, bool waits, struct buf *text)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (waits ? 0 : O_NONBLOCK));
 	int r;
 
 	if (fd < 0)
 		return -errno;
-	r = read_bytes(fd, text);
+	r = !waits && may_block(fd) ? -ESPIPE : read_bytes(fd, text);
 	close(fd);
 	return r;
+}
+
+static const char *
+read_error(int r)
+{
+	switch (r) {
+	case -EFBIG:
+		return "more than 1M";
+	case -ESPIPE:
+		return "it is not a regular file";
+	default:
+		return strerror(-r);
+	}
 }
 
 static void
@@ -104,7 +128,7 @@ parse_text(struct config_file *f, const char *path, struct mistakes *m)
 }
 
 bool
-config_file_open(struct config_file *f, const char *path, struct mistakes *m)
+config_file_open(struct config_file *f, const char *path, bool waits, struct mistakes *m)
 {
 	struct buf text = {0};
 	size_t len;
@@ -112,10 +136,9 @@ config_file_open(struct config_file *f, const char *path, struct mistakes *m)
 
 	memset(f, 0, sizeof(*f));
 	config_init(&f->config);
-	r = read_text(path, &text);
+	r = read_text(path, waits, &text);
 	if (r < 0) {
-		mistake_in(m, path, "cannot read it: %s",
-			   r == -EFBIG ? "more than 1M" : strerror(-r));
+		mistake_in(m, path, "cannot read it: %s", read_error(r));
 		buf_free(&text);
 		return false;
 	}

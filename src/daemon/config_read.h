@@ -40,9 +40,9 @@ struct config_file {
 	struct syntax syntax; /* its numbers are hooked to their settings */
 };
 
-/* Read and parse. False: there is no tree, and why is among the mistakes.
+/* Read and parse. waits: as of config_load_at(). False: there is no tree, and why is among the mistakes.
  * config_file_close() in any case. */
-bool config_file_open(struct config_file *f, const char *path, struct mistakes *m);
+bool config_file_open(struct config_file *f, const char *path, bool waits, struct mistakes *m);
 void config_file_close(struct config_file *f);
 
 /* Fill r->base: defaults, then what group sets; other mistakes are noted. */

@@ -266,7 +266,8 @@ load(struct arguments *a, struct conf *conf)
 	if (a->quick.name)
 		r = config_quick(&a->quick, conf, &errors);
 	else
-		r = config_load_at(a->config ? a->config : CONFIG_FILE, a->listen, conf, &errors);
+		r = config_load_at(a->config ? a->config : CONFIG_FILE, a->listen, true, conf,
+				   &errors);
 	if (r)
 		refuse(a, &errors);
 	buf_free(&errors);

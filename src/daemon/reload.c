@@ -144,7 +144,7 @@ load(const struct reload *r, char **ret_mistakes)
 	size_t len;
 
 	list_init(&g->link);
-	if (config_load_at(r->path, r->listen, &g->conf, &errors) == 0) {
+	if (config_load_at(r->path, r->listen, false, &g->conf, &errors) == 0) {
 		if (r->log_level >= 0)
 			g->conf.log.level = r->log_level;
 		buf_free(&errors);

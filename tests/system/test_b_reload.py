@@ -529,8 +529,35 @@ BAD = {
     "no pool": lambda d: d.rewrite(),
     "group": lambda d: d.rewrite(other(), soon("q"), control={"group": "no-such-group"}),
     "gone": lambda d: d.conf.unlink(),
+    "pipe": lambda d: (d.conf.unlink(), os.mkfifo(d.conf)),
     "access": lambda d: d.rewrite(other(), access=[{"users": ["no-such-user"], "allow": []}]),
 }
+
+
+def test_a_pools_file_that_nobody_writes(steady):
+    """It is a mistake, and nothing to wait for: at a start neither."""
+    d = steady
+    (d.dir / "pool.d").mkdir()
+    path = d.dir / "pool.d" / "more.conf"
+    os.mkfifo(path)
+    wrong = "%s: cannot read it: it is not a regular file" % path
+    assert wrong in d.cmd("RELOAD").text
+    d.check()
+    r = lib.run(lib.PREFORKD, "-T", "-c", d.conf)
+    assert (r.returncode, r.stderr.decode().splitlines()) == (78, [wrong])
+
+
+def test_a_pipe_is_read_once(make):
+    """A start waits for its writer; a reload has nothing to read again."""
+    d = make(soon("p"))
+    good = d.conf.read_text()
+    d.conf.unlink()
+    os.mkfifo(d.conf)
+    d.start(ready=False)
+    d.conf.write_text(good)
+    d.notify.wait("READY=1", d.proc)
+    assert "it is not a regular file" in d.cmd("RELOAD").text
+    assert d.cmd("RUN", "p", "echo x") == b"x"
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -545,6 +572,7 @@ def test_bad_configurations_change_nothing(steady, what):
     assert str(d.conf) in d.status()["reload_error"]
     d.notify.wait("STATUS=reload failed: " + str(d.conf))
     d.wait_log(r"reload failed: the configuration that was in force stays so")
+    d.conf.unlink(missing_ok=True)
     d.conf.write_text(good)
     assert d.cmd("RELOAD") == "OK"
     assert d.status()["reload_error"] is None
