@@ -84,7 +84,8 @@ reload_ask(struct reload *r, const char **ret_code)
 static void
 tell_manager(const struct reload *r, const char *state)
 {
-	if (r->report->ready) /* before, it is told that when it is */
+	/* Before it is ready it is told that when it is, and a stop has the last word. */
+	if (r->report->ready && r->stop->phase == STOP_NOT)
 		notify_owe(r->notify, state);
 }
 

@@ -841,6 +841,8 @@ def test_a_stop_while_it_is_under_way(start):
     release(held)
     assert d.wait() == 0
     d.gone()
+    said = d.notify.drain()
+    assert "READY=1" not in said[said.index("STOPPING=1") :]
 
 
 def test_without_a_file(start, tmp):
