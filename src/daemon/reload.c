@@ -214,6 +214,7 @@ put_in_force(struct reload *r, struct generation *take_g, mono_t now)
 	check_listen(r);
 	replace(&r->error, NULL);
 	publish(r);
+	report_reload(r->report, NULL, 0, now);
 	replace(&r->summary, mem_printf("%zu pool%s (%zu new, %zu with new workers), %zu taken out",
 					r->conf->n_pools, r->conf->n_pools == 1 ? "" : "s", a.added,
 					a.restarted, a.removed));
@@ -303,7 +304,7 @@ end_badly(struct reload *r, const char *failed)
 }
 
 static void
-end(struct reload *r, struct outcome *o, mono_t now)
+end(struct reload *r, struct outcome *o)
 {
 	r->proving = false;
 	timer_clear(loop_timers(r->loop), &r->look);
@@ -316,7 +317,6 @@ end(struct reload *r, struct outcome *o, mono_t now)
 	else
 		end_well(r, buf_head(&o->held_up));
 	replace(&r->summary, NULL);
-	report_reload(r->report, NULL, 0, now);
 	tell_end(r);
 }
 
@@ -330,7 +330,7 @@ look(struct reload *r, mono_t now)
 	if (o.pending)
 		timer_set(loop_timers(r->loop), &r->look, o.next);
 	else
-		end(r, &o, now);
+		end(r, &o);
 	buf_free(&o.failed);
 	buf_free(&o.held_up);
 }

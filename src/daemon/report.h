@@ -34,7 +34,8 @@ void report_init(struct report *r, const struct report *from);
 void report_turn(struct report *r, mono_t now);
 /* The start is over: from now on it is the service that is reported on. */
 void report_ready(struct report *r, mono_t now);
-/* A reload has ended; error: in len bytes why it failed, or NULL. Said until the next. */
+/* A reload was refused, and in len bytes why; or, error NULL, one is in force. Said until
+ * the next. */
 void report_reload(struct report *r, const char *error, size_t len, mono_t now);
 void report_fini(struct report *r);
 /* The end, of which nothing is to be said. */

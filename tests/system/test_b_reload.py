@@ -42,6 +42,15 @@ def pids(d, name="p"):
     return [w["pid"] for w in d.workers(name)]
 
 
+def wait_status(d, begin):
+    """That is how the last STATUS= begins, now or soon."""
+
+    def last():
+        return [s[7:] for s in d.notify.drain() if s.startswith("STATUS=")][-1]
+
+    lib.poll(lambda: last().startswith(begin), "STATUS=%s" % begin)
+
+
 def wait_replaced(d, before, name="p"):
     """All of these workers are replaced; those there are now."""
     d.wait_pool(name, "a restart that is over", lambda p: p["restarting"] == p["stopping"] == 0)
@@ -648,6 +657,32 @@ def test_what_was_said_of_the_last_one_meanwhile(start, tmp):
     assert (seen["reload_error"], seen["reload_warning"]) == (None, None)
     gate.release()
     assert c.read() == "OK"
+
+
+def test_one_that_is_refused_while_another_is_under_way(start, tmp):
+    """Its mistakes stay the last word; who looks at the status of before sees none."""
+    gate = lib.Gate(tmp / "gate")
+    d = start(soon("p"))
+
+    def refused():
+        d.conf.write_text("drain = 3 s;\n")
+        assert d.cmd("RELOAD").code == "BADCONFIG"
+        assert str(d.conf) in d.status()["reload_error"]
+        wait_status(d, "reload failed: ")
+
+    refused()
+    d.rewrite(soon("p", ACT, "--gate", gate.path, "--ready", start={"ready": True}))
+    c = d.client()
+    c.send("RELOAD")
+    gate.arrived()
+    assert d.status()["reload_error"] is None
+    wait_status(d, "1 pool, ")
+    refused()
+    gate.release()
+    assert c.read() == "OK"
+    assert str(d.conf) in d.status()["reload_error"]
+    d.notify.wait("READY=1")
+    wait_status(d, "reload failed: ")
 
 
 def test_listen_waits_for_a_restart(start):
