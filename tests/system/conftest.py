@@ -16,6 +16,16 @@ sys.dont_write_bytecode = True
 TEST_DEADLINE = 60 * lib.SLOW
 
 
+def pytest_configure(config):
+    """Whoever ends us leaves nothing behind: the fixtures have their turn."""
+
+    def on_term(signum, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_term)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
