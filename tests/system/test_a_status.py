@@ -254,7 +254,7 @@ def test_required_workers_that_do(start):
 def test_required_is_about_the_start_alone(make, tmp):
     there = tmp / "there"
     there.touch()
-    how = {"required": True, **NEVER}
+    how = {"required": True, "backoff": "500ms..1h"}
     d = make(pool("p", ACT, "--exit-unless", str(there), start=how), pool("other"))
     d.check_fds = False
     d.start()

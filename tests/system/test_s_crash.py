@@ -34,6 +34,12 @@ def wait_pool(reason, test):
     return lib.poll(lambda: (p := pool()) and test(p) and p, reason)
 
 
+def families(count):
+    """The daemon's processes, as soon as so many workers have their children."""
+    lib.poll(lambda: len(booted.pids(SERVICE)) == 1 + 3 * count, "%d families" % count)
+    return booted.pids(SERVICE)
+
+
 def told(capsys, line):
     with capsys.disabled():
         print("\n" + line)
@@ -84,15 +90,14 @@ def test_kill_9(host, gate, capsys):
         gate.arrived()
         wait_pool("three at work", lambda p: p["running"] == 3)
         queued = [lib.text(cmd("SUBMIT", "p", "echo %d" % n)) for n in range(5)]
-        before = booted.pids(SERVICE)
-        assert len(before) == 1 + 3 * 3
+        before = families(3)
         begun = time.monotonic()
         host.crash()
         took = time.monotonic() - begun
         told(capsys, "kill -9: ready again after %.2f s, with RestartSec=1s" % took)
         assert running.at_end(), "and no reply"
     assert all_gone(before)
-    assert len(booted.pids(SERVICE)) == 1 + 3 * 3
+    families(3)
     assert os.stat(SOCKET).st_ino == inode
     p = pool()
     assert (p["queued"], p["running"], p["done"]) == (0, 0, 0)
@@ -106,12 +111,12 @@ def test_the_watchdog(host, capsys):
     host.conf(p={"command": FAMILY, "workers": 2})
     fast(host, "WatchdogSec=2")
     host.start()
-    before, inode = booted.pids(SERVICE), os.stat(SOCKET).st_ino
+    before, inode = families(2), os.stat(SOCKET).st_ino
     begun = time.monotonic()
     assert host.crash(signal.SIGSTOP)[0] in before
     took = time.monotonic() - begun
     told(capsys, "watchdog: ready again %.2f s after SIGSTOP, with WatchdogSec=2" % took)
-    assert 0.9 < took < 2 + 5 * lib.SLOW
+    assert 0.9 < took < lib.DEADLINE
     assert all_gone(before) and os.stat(SOCKET).st_ino == inode
     assert cmd("RUN", "p", "echo next") == b"next"
     assert host.wait_journal("_PID=1", "UNIT=" + SERVICE, "MESSAGE_ID=" + booted.UNIT_FAILED)
@@ -123,7 +128,7 @@ def test_other_ends(host, sig):
     host.conf(p={"command": FAMILY})
     fast(host)
     host.start()
-    before, inode = booted.pids(SERVICE), os.stat(SOCKET).st_ino
+    before, inode = families(1), os.stat(SOCKET).st_ino
     host.crash(sig)
     assert all_gone(before) and os.stat(SOCKET).st_ino == inode
     assert cmd("RUN", "p", "echo next") == b"next"
@@ -135,17 +140,16 @@ def test_ten_crashes_in_a_row(host, capsys):
     host.conf(p={"command": FAMILY, "workers": 2})
     fast(host)
     host.start()
-    processes, files = len(booted.pids(SERVICE)), places()
+    seen, files = {*families(2)}, places()
     descriptors = lib.fd_count(host.main_pid())
-    seen = set(booted.pids(SERVICE))
     begun = time.monotonic()
     for _ in range(10):
         _, pid = host.crash()
         assert cmd("RUN", "p", "echo next") == b"next"
         assert show(SERVICE, "NFileDescriptorStore") == "1"
         lib.poll(lambda: lib.fd_count(pid) == descriptors, "the descriptors of the start")
-        assert len(booted.pids(SERVICE)) == processes and places() == files
-        seen |= set(booted.pids(SERVICE))
+        seen |= {*families(2)}
+        assert places() == files
     told(capsys, "ten crashes in %.1f s" % (time.monotonic() - begun))
     assert show(SERVICE, "NRestarts") == "10"
     host.stop()

@@ -102,19 +102,16 @@ def test_enabled(scraped):
 
 def test_rights(scraped):
     """Whoever asks for the scraper is nobody, but for the group of the control socket."""
-    scraped.kill(signal.SIGSTOP)
-    try:
-        with subprocess.Popen(["curl", "-s", "-m", "20", URL], stdout=subprocess.PIPE) as asking:
-            (unit,) = lib.poll(scrapes, "a scrape waits for the daemon")
-            lib.poll(lambda: show(unit, "SubState") == "running", "it runs")
-            pid = scraped.main_pid(unit)
-            path = pathlib.Path("/proc/%d" % pid)
-            lib.poll(lambda: (path / "comm").read_text() == "preforkctl\n", "it was executed")
-            status = lib.proc_status(pid)
-            scraped.kill(signal.SIGCONT)
-            assert b"preforkd_build_info" in asking.stdout.read()
-    finally:
-        scraped.kill(signal.SIGCONT)
+    (asking,) = connect(1)
+    with asking:
+        (unit,) = lib.poll(scrapes, "what waits for a request")
+        lib.poll(lambda: show(unit, "SubState") == "running", "it runs")
+        pid = scraped.main_pid(unit)
+        path = pathlib.Path("/proc/%d" % pid)
+        lib.poll(lambda: (path / "comm").read_text() == "preforkctl\n", "it was executed")
+        status = lib.proc_status(pid)
+        asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert asking.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
     (uid,) = set(status["Uid"].split())
     group = int(run("getent", "group", "preforkd").stdout.split(":")[2])
     assert 61184 <= int(uid) <= 65519, "a dynamic user"

@@ -15,7 +15,7 @@ from booted import ACT, ETC, SERVICE, SOCKET, run, show, systemctl
 pytestmark = booted.needed
 
 SOON = {"backoff": "10ms..1s"}
-LINES = 3000
+LINES = 300  # for each of ten reloads
 
 
 def pool(which="0", **keys):
@@ -80,7 +80,7 @@ def test_a_mistake_fails_it(host):
     told = "\n".join(e["MESSAGE"] for e in host.wait_journal("PREFORKD_EVENT=reload-failed"))
     for mistake in ("preforkd.conf:1: drain", "p.conf:1: ", "stays so"):
         assert mistake.split(":")[0] in told
-    by_ctl = [e["MESSAGE"] for e in host.journal("_COMM=preforkctl")]
+    by_ctl = [e["MESSAGE"] for e in host.journal("SYSLOG_IDENTIFIER=preforkctl")]
     assert any("drain" in m for m in by_ctl), by_ctl
     run("systemctl status preforkd | grep 'Status: \"reload failed'")
     host.conf(p=pool())
@@ -119,16 +119,18 @@ def test_a_map_goes_on(host):
     """Under a running map nothing is lost, done twice, or out of order."""
     host.conf(p=pool(workers=3))
     host.start()
-    given = "".join("echo %d\n" % i for i in range(LINES))
-    source = host.write("/run/map-input", given)
     out = host.scratch("/run/map-output")
-    with open(source) as i, open(out, "w") as o:
-        mapping = subprocess.Popen(["preforkctl", "map", "p"], stdin=i, stdout=o)
-    for n in range(1, 11):
-        host.conf(p=pool(str(n), workers=3))
+    with open(out, "w") as o:
+        mapping = subprocess.Popen(["preforkctl", "map", "p"], stdin=subprocess.PIPE, stdout=o)
+    for n in range(10):
+        lines = range(n * LINES, (n + 1) * LINES)
+        mapping.stdin.write("".join("echo %d\n" % i for i in lines).encode())
+        mapping.stdin.flush()
+        host.conf(p=pool(str(n + 1), workers=3))
         systemctl("reload", SERVICE)
+    mapping.stdin.close()
     assert mapping.wait(lib.DEADLINE) == 0
-    assert pathlib.Path(out).read_text() == "".join("%d\n" % i for i in range(LINES))
+    assert pathlib.Path(out).read_text() == "".join("%d\n" % i for i in range(10 * LINES))
     assert reloads() == 10
 
 

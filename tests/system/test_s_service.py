@@ -104,7 +104,7 @@ def test_ready_and_how_long_it_takes(host):
         int(seen["ActiveEnterTimestampMonotonic"]) - int(seen["InactiveExitTimestampMonotonic"])
     ) / 1000
     booted.note("start to READY=1 with 4 workers: %.0f ms" % took)
-    assert 0 < took < 5000 * SLOW
+    assert 0 < took < 1000 * lib.DEADLINE
     with lib.Client(SOCKET) as c:
         assert c.cmd("RUN", "p", "echo x") == b"x"
 
@@ -233,7 +233,7 @@ def test_a_job_that_outlasts_the_drain(host, gate):
     reply = running.read()
     assert isinstance(reply, Error) and reply.code == "CANCELLED", reply
     assert running.at_end()
-    assert took < 10 * SLOW
+    assert took < lib.DEADLINE
     stopped_well(host)
     assert host.wait_journal("PREFORKD_EVENT=drain-over")
     (told,) = host.wait_journal("PREFORKD_EVENT=jobs-cancelled")
@@ -267,7 +267,7 @@ def test_a_second_term_is_fast(host, gate):
     host.kill(signal.SIGTERM)
     reply = running.read()
     assert isinstance(reply, Error) and reply.code == "CANCELLED", reply
-    assert stop.end() < 20 * SLOW
+    assert stop.end() < lib.DEADLINE
     stopped_well(host)
 
 
@@ -293,7 +293,7 @@ def test_quit_and_int(host, gate):
 
 def test_a_drain_longer_than_the_stop_may_take(host, gate):
     host.conf('drain = "1h";', p={})
-    host.dropin(SERVICE, "TimeoutStopSec=1s")
+    host.dropin(SERVICE, "TimeoutStopSec=3s")
     host.start()
     running = hold(host, gate)
     stop = Stop()
@@ -309,11 +309,11 @@ def test_a_drain_longer_than_the_stop_may_take(host, gate):
 def test_a_start_longer_than_it_may_take(host, gate):
     slow = {"command": [ACT, "--gate", gate.path, "--ready"], "start": {"ready": True}}
     host.conf(p=slow)
-    host.dropin(SERVICE, "TimeoutStartSec=1s")
+    host.dropin(SERVICE, "TimeoutStartSec=3s")
     start = Stop("start")
     gate.arrived()
     wait_status(r"starting: 0/1 workers, 1 pool to go: p")
-    lib.poll(lambda: time.monotonic() - start.begun > 4, "four seconds of starting")
+    lib.poll(lambda: time.monotonic() - start.begun > 6, "six seconds of starting")
     assert show(SERVICE, "ActiveState") == "activating"
     gate.release()
     start.end()
@@ -330,7 +330,7 @@ def test_a_stuck_stop_is_ended(host, gate):
     stopping()
     wait_status(r"draining: .*")
     host.kill(signal.SIGSTOP)
-    assert stop.end() < 25 * SLOW
+    assert stop.end() < 2 * lib.DEADLINE
     assert show(SERVICE, "ActiveState", "Result") == {"ActiveState": "failed", "Result": "timeout"}
     assert not booted.pids(SERVICE)
 
@@ -338,13 +338,14 @@ def test_a_stuck_stop_is_ended(host, gate):
 # ---- a restart under load
 
 
-def mapping(tmp, name, *options):
-    """preforkctl map on tmp/in, to files named after it."""
-    with open(tmp / "in", "rb") as stdin, open(tmp / (name + ".out"), "wb") as out:
-        with open(tmp / (name + ".err"), "wb") as err:
-            return subprocess.Popen(
-                ["preforkctl", "map", "--tag", *options, "p"], stdin=stdin, stdout=out, stderr=err
-            )
+def mapping(tmp, name, lines, *options):
+    """preforkctl map, to files named after it; its input has these lines, and no end yet."""
+    with open(tmp / (name + ".out"), "wb") as out, open(tmp / (name + ".err"), "wb") as err:
+        command = ["preforkctl", "map", "--tag", *options, "p"]
+        proc = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err)
+    proc.stdin.write("".join(line + "\n" for line in lines).encode())  # less than a pipe takes
+    proc.stdin.flush()
+    return proc
 
 
 def test_restart_under_load(host, tmp):
@@ -352,16 +353,18 @@ def test_restart_under_load(host, tmp):
     host.conf('drain = "10s";', p={"workers": 4})
     host.start()
     lines = ["sleep 2 %d" % i for i in range(2000)]
-    (tmp / "in").write_text("".join(line + "\n" for line in lines))
-    first = mapping(tmp, "first", "--joblog", str(tmp / "log"))
+    first = mapping(tmp, "first", lines, "--joblog", str(tmp / "log"))
     lib.poll(lambda: (tmp / "first.out").stat().st_size, "first results")
     before = host.main_pid()
     systemctl("restart", SERVICE)
     assert host.main_pid() not in (0, before)
-    assert first.wait(60 * SLOW) not in (0, 1), "it has not gone through"
+    assert first.wait(lib.DEADLINE) not in (0, 1), "it has not gone through"
+    first.stdin.close()
     said = (tmp / "first.err").read_text()
     assert re.search(r"^preforkctl: (line \d+: DRAINING|.*closed|.*reset|.*ended)", said), said
-    assert mapping(tmp, "second", "--resume", str(tmp / "log")).wait(60 * SLOW) == 0
+    second = mapping(tmp, "second", lines, "--resume", str(tmp / "log"))
+    second.stdin.close()
+    assert second.wait(lib.DEADLINE) == 0
     results = [(tmp / n).read_text().splitlines() for n in ("first.out", "second.out")]
     assert results[0], "there was load"
     assert set(results[0] + results[1]) == {"%s\t%d" % (line, i) for i, line in enumerate(lines)}
