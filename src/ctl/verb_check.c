@@ -67,88 +67,67 @@ limit_time(const struct ctl *ctl, const char *patience)
 
 struct measure {
 	enum opt option;
-	const char *figure; /* of the pool that is worst */
-	const char *unit;   /* of that, where it is no share */
-	bool of_time;
-	bool share; /* the figure's, where no limit says */
-	double (*value)(const redisReply *pool, bool share);
-	void (*say)(char *dst, size_t cap, const redisReply *pool);
+	const char *figure;   /* of the pool that is worst */
+	const char *part;     /* the field that is measured; a time, where nothing is whole */
+	const char *whole[2]; /* fields whose sum it is a part of */
+	const char *words;    /* what so many of so many are */
+	bool share;	      /* the figure's, where no limit says */
 };
-
-static double
-share_of(int64_t part, int64_t all)
-{
-	return all > 0 ? 100 * (double)part / (double)all : 0;
-}
-
-static double
-value_oldest(const redisReply *pool, bool share)
-{
-	(void)share;
-	return (double)reply_int(pool, "oldest_queued_ms", 0) / 1000;
-}
-
-static void
-say_oldest(char *dst, size_t cap, const redisReply *pool)
-{
-	char age[HUMAN_MAX];
-
-	snprintf(dst, cap, "a job has been queued for %s",
-		 human_age(age, reply_int(pool, "oldest_queued_ms", 0)));
-}
-
-static double
-value_queued(const redisReply *pool, bool share)
-{
-	int64_t n = reply_int(pool, "queued", 0);
-
-	return share ? share_of(n, reply_int(pool, "queue_limit", 0)) : (double)n;
-}
-
-static void
-say_queued(char *dst, size_t cap, const redisReply *pool)
-{
-	snprintf(dst, cap, "%lld of %lld queued", (long long)reply_int(pool, "queued", 0),
-		 (long long)reply_int(pool, "queue_limit", 0));
-}
-
-static double
-value_failures(const redisReply *pool, bool share)
-{
-	int64_t n = reply_int(pool, "failed_5m", 0);
-
-	return share ? share_of(n, n + reply_int(pool, "done_5m", 0)) : (double)n;
-}
-
-static void
-say_failures(char *dst, size_t cap, const redisReply *pool)
-{
-	int64_t n = reply_int(pool, "failed_5m", 0), all = n + reply_int(pool, "done_5m", 0);
-
-	snprintf(dst, cap, "%lld of %lld jobs failed in 5 minutes", (long long)n, (long long)all);
-}
-
-static double
-value_busy(const redisReply *pool, bool share)
-{
-	int64_t n = reply_int(pool, "busy", 0);
-
-	return share ? share_of(n, reply_int(pool, "workers", 0)) : (double)n;
-}
-
-static void
-say_busy(char *dst, size_t cap, const redisReply *pool)
-{
-	snprintf(dst, cap, "%lld of %lld workers busy", (long long)reply_int(pool, "busy", 0),
-		 (long long)reply_int(pool, "workers", 0));
-}
 
 static const struct measure measures[] = {
-	{OPT_OLDEST, "worst_oldest", "s", true, false, value_oldest, say_oldest},
-	{OPT_QUEUED, "worst_queued", "", false, false, value_queued, say_queued},
-	{OPT_FAILURES, "worst_failures", "", false, true, value_failures, say_failures},
-	{OPT_BUSY, "worst_busy", "", false, true, value_busy, say_busy},
+	{OPT_OLDEST, "worst_oldest", "oldest_queued_ms", {NULL}, NULL, false},
+	{OPT_QUEUED, "worst_queued", "queued", {"queue_limit"}, "queued", false},
+	{OPT_FAILURES,
+	 "worst_failures",
+	 "failed_5m",
+	 {"failed_5m", "done_5m"},
+	 "jobs failed in 5 minutes",
+	 true},
+	{OPT_BUSY, "worst_busy", "busy", {"workers"}, "workers busy", true},
 };
+
+static bool
+is_time(const struct measure *m)
+{
+	return !m->whole[0];
+}
+
+static int64_t
+whole_of(const struct measure *m, const redisReply *pool)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < 2 && m->whole[i]; i++)
+		sum += reply_int(pool, m->whole[i], 0);
+	return sum;
+}
+
+/* In seconds, of a hundred, or as it is. */
+static double
+value_of(const struct measure *m, const redisReply *pool, bool share)
+{
+	double part = (double)reply_int(pool, m->part, 0);
+	int64_t whole = whole_of(m, pool);
+
+	if (is_time(m))
+		return part / 1000;
+	if (!share)
+		return part;
+	return whole > 0 ? 100 * part / (double)whole : 0;
+}
+
+static void
+say_measure(char *dst, size_t cap, const struct measure *m, const redisReply *pool)
+{
+	int64_t part = reply_int(pool, m->part, 0);
+	char age[HUMAN_MAX];
+
+	if (is_time(m))
+		snprintf(dst, cap, "a job has been queued for %s", human_age(age, part));
+	else
+		snprintf(dst, cap, "%lld of %lld %s", (long long)part, (long long)whole_of(m, pool),
+			 m->words);
+}
 
 #define MEASURES (sizeof(measures) / sizeof(measures[0]))
 
@@ -173,7 +152,7 @@ look_at_limits(struct look *l, const redisReply *pool, const char *name)
 {
 	for (size_t m = 0; m < MEASURES; m++) {
 		const struct limit *limit = &l->limits[m];
-		double value = measures[m].value(pool, is_share(l, m));
+		double value = value_of(&measures[m], pool, is_share(l, m));
 		enum check_status status = limit_judge(limit, value);
 		char text[128];
 
@@ -181,7 +160,7 @@ look_at_limits(struct look *l, const redisReply *pool, const char *name)
 			l->worst[m] = value;
 		if (status == CHECK_OK)
 			continue;
-		measures[m].say(text, sizeof(text), pool);
+		say_measure(text, sizeof(text), &measures[m], pool);
 		check_say(&l->check, status, "%s: %s (over %s)", name, text,
 			  status == CHECK_CRITICAL ? limit->crit_text : limit->warn_text);
 	}
@@ -353,7 +332,10 @@ put_figures(struct look *l)
 			snprintf(crit, sizeof(crit), "%.10g", limit->crit);
 		snprintf(rest, sizeof(rest), ";%s;%s;0%s", warn, crit, share ? ";100" : "");
 		check_figure(&l->check, measures[m].figure, l->worst[m],
-			     share ? "%" : measures[m].unit, rest);
+			     share		   ? "%" :
+			     is_time(&measures[m]) ? "s" :
+						     "",
+			     rest);
 	}
 }
 
@@ -377,7 +359,7 @@ read_limits(struct look *l, const struct args *args)
 {
 	for (size_t m = 0; m < MEASURES; m++) {
 		const char *text = args->values[measures[m].option];
-		const char *wrong = text ? limit_parse(&l->limits[m], measures[m].of_time, text) :
+		const char *wrong = text ? limit_parse(&l->limits[m], is_time(&measures[m]), text) :
 					   NULL;
 
 		if (!wrong)
