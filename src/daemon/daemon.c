@@ -24,7 +24,6 @@
 #define UNTOLD_US USEC_PER_SEC
 
 struct daemon {
-	const struct conf *conf;
 	struct loop *loop;
 	struct pools *pools;
 	struct server *server;
@@ -300,7 +299,7 @@ open_socket(struct daemon *d, const struct daemon_setup *setup)
 			r = server_adopt(d->server, fd);
 		return r < 0 ? EX_UNAVAILABLE : 0;
 	}
-	status = socket_open(d->conf, &d->notify, &l, &d->kept_socket);
+	status = socket_open(setup->conf, &d->notify, &l, &d->kept_socket);
 	if (status)
 		return status;
 	return server_listen(d->server, &l) < 0 ? EX_OSERR : 0;
@@ -322,17 +321,13 @@ daemon_hold_signals(void)
 }
 
 static int
-daemon_build(struct daemon *d, const struct daemon_setup *setup)
+make_loop(struct daemon *d)
 {
 	int signals[SIGNALS + 1] = {0};
-	uint64_t soft = raise_nofile();
-	int r, status;
+	int r;
 
 	for (size_t i = 0; i < SIGNALS; i++)
 		signals[i] = signal_rows[i].signo;
-	d->conf = setup->conf;
-	d->untold.on_due = on_untold;
-	d->proof.on_due = on_proof;
 	r = loop_new(&loop_ops, d, signals, &d->loop);
 	if (r < 0) {
 		log_msg(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
@@ -343,10 +338,20 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 		log_msg(LOG_ERR, "cannot watch for children that end: %s", strerror(-r));
 		return EX_OSERR;
 	}
+	return 0;
+}
+
+static void
+make_parts(struct daemon *d, const struct daemon_setup *setup, uint64_t soft_nofile)
+{
+	const struct conf *conf = setup->conf;
+
+	d->untold.on_due = on_untold;
+	d->proof.on_due = on_proof;
 	notify_init(&d->notify, d->loop);
-	d->pools = pools_new(d->loop, d->conf, setup->loader, soft, setup->environment);
-	d->server = server_new(d->loop, d->pools, d->conf, &server_ops, d);
-	stop_init(&d->stop, &(struct stop){.conf = d->conf,
+	d->pools = pools_new(d->loop, conf, setup->loader, soft_nofile, setup->environment);
+	d->server = server_new(d->loop, d->pools, conf, &server_ops, d);
+	stop_init(&d->stop, &(struct stop){.conf = conf,
 					   .loop = d->loop,
 					   .pools = d->pools,
 					   .server = d->server,
@@ -364,7 +369,19 @@ daemon_build(struct daemon *d, const struct daemon_setup *setup)
 						 .notify = &d->notify,
 						 .report = &d->report,
 						 .stop = &d->stop,
-						 .conf = d->conf});
+						 .conf = conf});
+}
+
+/* 0 or a status of <sysexits.h>. */
+static int
+daemon_build(struct daemon *d, const struct daemon_setup *setup)
+{
+	uint64_t soft_nofile = raise_nofile();
+	int r, status = make_loop(d);
+
+	if (status)
+		return status;
+	make_parts(d, setup, soft_nofile);
 	status = open_socket(d, setup);
 	if (status)
 		return status;
