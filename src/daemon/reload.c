@@ -219,7 +219,6 @@ put_in_force(struct reload *r, struct generation *take_g, mono_t now)
 					r->conf->n_pools, r->conf->n_pools == 1 ? "" : "s", a.added,
 					a.restarted, a.removed));
 	r->proving = true;
-	r->begun = now;
 }
 
 static void
@@ -264,11 +263,12 @@ put_failed(struct buf *b, const struct pool *p)
 	free(why);
 }
 
-/* Jobs of old workers are waited for as long as a stop would. */
+/* Jobs of old workers are waited for as long as a stop would; another reload that comes
+ * meanwhile adds nothing to that. */
 static void
 look_at(const struct reload *r, const struct pool *p, struct outcome *o, mono_t now)
 {
-	mono_t next, limit = mono_add(r->begun, r->conf->drain_us);
+	mono_t next, limit = mono_add(p->unproven_since, r->conf->drain_us);
 	enum pool_proof proof = pool_proof(p, &next, now);
 
 	if (proof == PROOF_FAILED)

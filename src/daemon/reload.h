@@ -31,11 +31,10 @@ struct reload {
 	struct list generations; /* those that were read here, and are still used */
 	bool wanted;		 /* it was asked for, and is begun at the next turn */
 	bool proving;		 /* it is in force, and new workers are waited for */
-	mono_t begun;
-	struct timer look; /* when these are looked at, without other news */
-	char *summary;	   /* what has changed; NULL: not proving */
-	char *warning;	   /* what was asked for and is not done, lines; NULL: nothing */
-	char *error;	   /* of the last one, lines; NULL: it was good */
+	struct timer look;	 /* when these are looked at, without other news */
+	char *summary;		 /* what has changed; NULL: not proving */
+	char *warning;		 /* what was asked for and is not done, lines; NULL: nothing */
+	char *error;		 /* of the last one, lines; NULL: it was good */
 };
 
 /* from: its first part, and conf. */

@@ -17,8 +17,10 @@
 static void
 need_proof(struct pool *p)
 {
-	if (!p->unproven)
+	if (!p->unproven) {
 		p->unproven_past = p->generation;
+		p->unproven_since = loop_now(p->pools->loop);
+	}
 	p->unproven = true;
 }
 

@@ -77,8 +77,9 @@ struct pool {
 	bool mixed;		/* there may be jobs in it that not all workers can carry */
 	bool unproven;		/* a reload has made it, or changed it: are new workers good? */
 	uint64_t unproven_past; /* of those whose generation is above this */
-	enum pools_mode mode;	/* other than open: a reload has taken it out */
-	struct timer leave;	/* when what it still does is cancelled */
+	mono_t unproven_since;
+	enum pools_mode mode; /* other than open: a reload has taken it out */
+	struct timer leave;   /* when what it still does is cancelled */
 	/* What the pump has acted on already. */
 	bool was_down, was_draining, was_stopping, was_fast;
 	uint64_t generation; /* processes started, ever */

@@ -299,6 +299,18 @@ def test_a_long_job_does_not_hold_it_up(start):
     wait_replaced(d, before)
 
 
+def test_others_do_not_hold_it_up(start):
+    """Who reloads again and again does not make those wait longer who came before."""
+    d = start(soon("p"), drain="500ms")
+    ((c, gate),) = hold(d, 1)
+    d.rewrite(soon("p", ACT, "other"), drain="500ms")
+    asked = d.client()
+    asked.send("RELOAD")
+    lib.poll(lambda: d.send_signal(signal.SIGHUP) or not asked.quiet(), "the reply, for all HUPs")
+    assert asked.read() == "OK"
+    release([(c, gate)])
+
+
 def test_key_survives(start):
     d = start(soon("p"))
     assert d.cmd("RUN", "p", "KEY", "k", "echo 1") == b"1"
