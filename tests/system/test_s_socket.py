@@ -62,6 +62,32 @@ def test_stop_of_the_service_keeps_the_socket(host):
         lib.Client(SOCKET)
 
 
+@pytest.mark.parametrize("verb", ["restart", "stop"])
+@pytest.mark.parametrize("name", ["preforkd", "preforkd@mail"])
+def test_no_daemon_without_its_socket(host, name, verb):
+    """What is done to the socket unit is done to a daemon that it has started: one that
+    went on could not be reached."""
+    where = "/run/%s/control.sock" % name.replace("@", "-")
+    if "@" in name:
+        host.directory(booted.ETC / "mail")
+        host.conf(etc=booted.ETC / "mail", p={})
+    else:
+        host.conf(p={})
+    host.start(name + ".socket")
+    host.at_end.append(lambda: systemctl("stop", name + ".socket"))
+    with lib.Client(where) as c:
+        assert c.cmd("RUN", "p", "echo before") == b"before"
+    before = host.main_pid(name + ".service")
+    systemctl(verb, name + ".socket")
+    if verb == "stop":
+        assert show(name + ".service", "ActiveState") == "inactive"
+        assert not os.path.exists(where)
+        return
+    with lib.Client(where) as c:
+        assert c.cmd("RUN", "p", "echo after") == b"after"
+    assert host.main_pid(name + ".service") != before
+
+
 class Stream:
     """Clients that connect, ask and hang up, one after the other, in processes of their own.
 
