@@ -85,13 +85,6 @@ server_workers_that_fit(const struct server *s, const struct pool *p, unsigned n
 
 /* ---- life ---- */
 
-static void
-on_heard(struct timer *t, mono_t now)
-{
-	(void)t; /* a turn follows, and looks at server_flushed() */
-	(void)now;
-}
-
 struct server *
 server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	   const struct server_ops *ops, void *ctx)
@@ -111,7 +104,6 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	server_share(s);
 	s->own_uid_is_admin = is_a_users_own(conf);
 	s->share = SHARE_MAX;
-	s->hearing.on_due = on_heard;
 	list_init(&s->clients);
 	list_init(&s->dirty);
 	list_init(&s->asked);

@@ -35,7 +35,8 @@ timers_expire(struct timers *ts, mono_t now)
 		struct timer *t = container_of(n, struct timer, node);
 
 		heap_remove(&ts->heap, n);
-		t->on_due(t, now);
+		if (t->on_due)
+			t->on_due(t, now);
 	}
 	ts->soonest = 0;
 }

@@ -14,7 +14,7 @@
 
 struct timer {
 	struct heap_node node;
-	void (*on_due)(struct timer *t, mono_t now);
+	void (*on_due)(struct timer *t, mono_t now); /* NULL: the turn that follows looks */
 };
 
 struct timers {
@@ -24,7 +24,7 @@ struct timers {
 
 void timers_free(struct timers *ts);
 
-/* Set (or move) t; MONO_NEVER clears it. t->on_due must be there. */
+/* Set (or move) t; MONO_NEVER clears it. */
 void timer_set(struct timers *ts, struct timer *t, mono_t at);
 void timer_clear(struct timers *ts, struct timer *t);
 

@@ -217,13 +217,6 @@ proven_at(const struct pools *ps)
 }
 
 static void
-on_proof(struct timer *t, mono_t now)
-{
-	(void)t;
-	(void)now; /* the turn that follows looks */
-}
-
-static void
 proceed_start(struct daemon *d, mono_t now)
 {
 	const struct pool *refusal = find_refusal(d->pools);
@@ -347,7 +340,6 @@ make_parts(struct daemon *d, const struct daemon_setup *setup, uint64_t soft_nof
 	const struct conf *conf = setup->conf;
 
 	d->untold.on_due = on_untold;
-	d->proof.on_due = on_proof;
 	notify_init(&d->notify, d->loop);
 	d->pools = pools_new(d->loop, conf, setup->loader, soft_nofile, setup->environment);
 	d->server = server_new(d->loop, d->pools, conf, &server_ops, d);

@@ -25,17 +25,10 @@ replace(char **text, char *take_with)
 
 /* ---- life ---- */
 
-static void
-on_look(struct timer *t, mono_t now)
-{
-	(void)t, (void)now; /* the turn that this makes looks at the pools */
-}
-
 void
 reload_init(struct reload *r, const struct reload *from)
 {
 	*r = *from;
-	r->look.on_due = on_look;
 	r->listening = r->conf->control.listen ? mem_strdup(r->conf->control.listen) : NULL;
 	list_init(&r->generations);
 }

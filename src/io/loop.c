@@ -26,8 +26,8 @@ struct loop {
 	bool again;
 	struct timers timers;
 	int64_t watchdog_us; /* within which the service manager wants to hear of us; 0: it does not */
-	struct timer watchdog;
-	mono_t fed; /* when it last did, or could not */
+	struct timer watchdog; /* a turn is all it is for */
+	mono_t fed;	       /* when it last did, or could not */
 };
 
 /* Sleep no longer than to the next deadline. A deadline that has moved away is
@@ -43,13 +43,6 @@ loop_arm(struct loop *l)
 	l->armed = next;
 	sd_event_source_set_time(l->clock, (uint64_t)next.us);
 	sd_event_source_set_enabled(l->clock, SD_EVENT_ONESHOT);
-}
-
-static void
-on_watchdog(struct timer *t, mono_t now)
-{
-	(void)t;
-	(void)now; /* that there is a turn is all */
 }
 
 /* sd-event's own way to do it waits for room, and stands still with a service
@@ -250,7 +243,6 @@ loop_watchdog(struct loop *l)
 	if (r <= 0)
 		return r;
 	l->watchdog_us = usec < USEC_INFINITY ? (int64_t)usec : USEC_INFINITY;
-	l->watchdog.on_due = on_watchdog;
 	loop_feed(l);
 	return 1;
 }

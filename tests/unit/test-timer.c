@@ -91,6 +91,20 @@ test_none(void **state)
 	timer_clear(&ts, &c[0].timer);
 }
 
+/* Whoever waits for a turn alone. */
+static void
+test_nobody_to_call(void **state)
+{
+	(void)state;
+	c[1].timer.on_due = NULL;
+	set(0, 10);
+	set(1, 10);
+	set(2, 10);
+	assert_true(strspn(expire(10), "ac") == 2);
+	assert_false(timer_is_set(&c[1].timer));
+	assert_true(mono_is_never(timers_next(&ts)));
+}
+
 static void
 test_order(void **state)
 {
@@ -242,13 +256,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_none),
-		TEST(test_order),
-		TEST(test_moving),
-		TEST(test_never),
-		TEST(test_rearming),
-		TEST(test_rearming_due),
-		TEST(test_one_clears_another),
+		TEST(test_none),	 TEST(test_nobody_to_call),
+		TEST(test_order),	 TEST(test_moving),
+		TEST(test_never),	 TEST(test_rearming),
+		TEST(test_rearming_due), TEST(test_one_clears_another),
 		TEST(test_random),
 	};
 
