@@ -23,11 +23,12 @@ errlog_about(struct errlog *e)
 void
 errlog_tell_dropped(struct errlog *e)
 {
-	struct log_about about = errlog_about(e);
+	const struct worker *w = container_of(e, struct worker, err);
+	struct log_about about = {.pool = w->pool->conf->name,
+				  .worker = (int)w->index + 1,
+				  .event = LOG_EVENT_LINES_DROPPED};
 	uint64_t dropped = bucket_take_refused(&e->lines);
 
-	about = (struct log_about){
-		.pool = about.pool, .worker = about.worker, .event = LOG_EVENT_LINES_DROPPED};
 	if (dropped)
 		log_about(&about, LOG_WARNING, "%llu lines of the worker's dropped",
 			  (unsigned long long)dropped);

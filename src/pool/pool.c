@@ -71,12 +71,6 @@ pool_free(struct pool *p)
 {
 	mishap_tell_untold(p);
 	roster_fini(p);
-	list_foreach(it, next, &p->pools->all) {
-		struct job *j = container_of(it, struct job, all);
-
-		if (job_pool(j) == p)
-			pool_forget(j);
-	}
 	timer_clear(loop_timers(p->pools->loop), &p->timer);
 	timer_clear(loop_timers(p->pools->loop), &p->probation);
 	timer_clear(loop_timers(p->pools->loop), &p->leave);

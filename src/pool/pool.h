@@ -194,7 +194,7 @@ enum pool_proof pool_proof(const struct pool *p, mono_t *ret_next, mono_t now);
 /* ---- pool.c: one pool ---- */
 
 struct pool *pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf);
-void pool_free(struct pool *p);
+void pool_free(struct pool *p); /* it has no job */
 void pool_wake(struct pool *p);
 
 enum pool_error {

@@ -71,6 +71,8 @@ pools_free(struct pools *ps)
 	if (!ps)
 		return;
 	pools_reap(ps);
+	list_foreach(it, next, &ps->all)
+		pool_forget(container_of(it, struct job, all));
 	for (size_t i = 0; i < ps->count; i++)
 		pool_free(ps->v[i]);
 	map_free(&ps->jobs);
