@@ -267,6 +267,6 @@ def test_no_call_waits(make, tmp):
     calls = [c.groups() for c in calls if c]
     sent = [c for c in calls if c[0] == "sendmsg" and r.address in c[1]]
     assert len(sent) >= 4 and all("MSG_DONTWAIT" in c[1] and "EAGAIN" in c[2] for c in sent), sent
-    slow = [c for c in calls if c[0] != "epoll_wait" and float(c[3]) > 0.1 * SLOW]
+    slow = [c for c in calls if c[0] != "epoll_wait" and float(c[3]) > 0.5 * SLOW]
     assert not slow, slow
     stops(d)

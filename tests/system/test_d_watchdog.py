@@ -19,13 +19,15 @@ import select, socket, sys, time
 s, seen, p = socket.socket(fileno=int(sys.argv[1])), [], select.poll()
 p.register(s, select.POLLIN)
 p.register(0, select.POLLHUP)
-while True:
+asked = False
+while not (asked and seen):
     for fd, _ in p.poll():
         if fd == 0:
-            print(*seen)
-            sys.exit()
-        if b"WATCHDOG=1" in s.recv(65536):
+            asked = True
+            p.unregister(0)
+        elif b"WATCHDOG=1" in s.recv(65536):
             seen.append(time.monotonic())
+print(*seen)
 """
 
 
@@ -43,10 +45,10 @@ class Pings:
         )
 
     def end(self):
-        """The longest silence, in s, and how many there were."""
+        """The longest silence, in s; one at least comes, were the storm ever so short."""
         out, _ = self.reader.communicate(timeout=lib.DEADLINE)
         at = [self.begun] + [float(x) for x in out.split()] + [time.monotonic()]
-        return max(b - a for a, b in zip(at, at[1:])), len(at) - 2
+        return max(b - a for a, b in zip(at, at[1:]))
 
 
 @pytest.fixture
@@ -61,9 +63,9 @@ def watched(make):
 
 
 def fed(pings, what):
-    silence, count = pings.end()
+    silence = pings.end()
     print("%s: silent for %.0f ms at most" % (what, silence * 1000))
-    assert count >= 1 and silence < WATCHDOG, (silence, count)
+    assert silence < WATCHDOG
 
 
 def meanwhile(function, seconds):
