@@ -278,12 +278,28 @@ notify_owe_fd(struct notify *n, const char *state, int fd)
 	return 0;
 }
 
+/* systemd takes a backslash for the beginning of an escape: it drops it, and where
+ * nothing comes after it the whole message. */
+static char *
+escape_status(const char *text)
+{
+	char *escaped = mem_array(2 * strlen(text) + 1, 1), *at = escaped;
+
+	for (; *text; text++) {
+		if (*text == '\\')
+			*at++ = '\\';
+		*at++ = *text;
+	}
+	*at = 0;
+	return escaped;
+}
+
 void
 notify_status(struct notify *n, const char *text)
 {
 	if (!n->wanted)
 		return;
 	free(n->status);
-	n->status = mem_strdup(text);
+	n->status = escape_status(text);
 	flush_soon(n);
 }

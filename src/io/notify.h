@@ -41,7 +41,8 @@ void notify_owe(struct notify *n, const char *state);
  * -errno: it could not be kept for that long. */
 int notify_owe_fd(struct notify *n, const char *state, int fd);
 
-/* STATUS=text goes with what is owed last, or alone. */
+/* STATUS=text goes with what is owed last, or alone; as systemd reads it, with each
+ * backslash twice. */
 void notify_status(struct notify *n, const char *text);
 
 /* Is anything owed? */

@@ -393,12 +393,18 @@ class Notify:
         if select.select([self.s], [], [], timeout)[0]:
             now = time.monotonic()
             data, fds = socket.recv_fds(self.s, 65536, 16)[:2]
-            fields = data.decode().splitlines()
+            fields = self.words(data.decode())
             for field in fields:
                 self.seen.append((now, field))
             self.keep(dict(f.split("=", 1) for f in fields), fds)
             return True
         return False
+
+    @staticmethod
+    def words(message):
+        """As systemd reads them: a backslash is dropped, what comes after it is taken as it is."""
+        assert not re.search(r"(?<!\\)(\\\\)*\\$", message, re.M), "a half escape: " + message
+        return re.sub(r"\\(.)", r"\1", message).splitlines()
 
     def keep(self, fields, fds):
         """FDSTORE=1 and FDSTOREREMOVE=1, as the service manager has them."""

@@ -208,6 +208,17 @@ def test_a_wrong_configuration(host):
 # ---- the stop
 
 
+@pytest.mark.parametrize("end", ["\\", "\\\\", "\x1b[31m", '"', "'"])
+def test_a_status_with_what_has_a_meaning(host, end):
+    """It comes whole, and as it is, whatever is in it."""
+    host.conf(p={}, q="wrong" + end)
+    assert systemctl("start", SERVICE, check=False).returncode != 0
+    told = r"configuration: /etc/preforkd/pool\.d/q\.conf:1: syntax: .*"
+    assert re.fullmatch(told, status_text()), status_text()
+    said = [e["MESSAGE"] for e in host.journal("_COMM=preforkd")]
+    assert status_text().partition(": ")[2] in said
+
+
 def test_drain_with_a_job_in_flight(host, gate):
     host.conf('drain = "1h";', p={})
     host.start()

@@ -152,6 +152,8 @@ with_room_nothing_is_owed(void **state)
 	notify_status(&n, "good");
 	assert_false(notify_owes(&n));
 	expect("STATUS=good");
+	notify_status(&n, "\\x1b, \\");
+	expect("STATUS=\\\\x1b, \\\\");
 	notify_fini(&n);
 	expect("");
 }
