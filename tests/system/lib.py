@@ -348,6 +348,15 @@ class Client:
         return self.at == len(self.buf) and not select.select([self.s], [], [], 0)[0]
 
 
+def answers(path):
+    """Does a daemon serve this socket? (Its path is there a moment before.)"""
+    try:
+        with Client(path) as c:
+            return c.cmd("PING") == "PONG"
+    except OSError:
+        return False
+
+
 def connect_as(path, uid, gid=None, groups=(), count=1):
     """Sockets that another user has connected: whose they are the kernel notes then."""
     mine, theirs = socket.socketpair()

@@ -404,6 +404,6 @@ def test_nobody_keeps_anything(make):
     d.stop()
     d.notify.path = ""
     d.start(ready=False)
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    lib.poll(lambda: lib.answers(d.socket), "it listens")
     assert d.cmd("PING") == "PONG"
     assert not re.search("kept|FDSTORE", d.log())

@@ -65,13 +65,6 @@ class Receiver:
         lib.poll(lambda: wanted in self.lines(), "%s in %s" % (wanted, self.seen))
 
 
-def answers(d):
-    try:
-        return d.cmd("PING") == "PONG"
-    except OSError:
-        return False  # it does not listen yet
-
-
 def telling(make, receiver, **env):
     """A daemon that tells receiver, and that serves, whether anybody listens or not."""
     d = make(pool("p", workers=2))
@@ -80,7 +73,7 @@ def telling(make, receiver, **env):
     d.env.update(env)
     d.check_fds = False
     d.start(ready=False)
-    lib.poll(lambda: answers(d), "an answer")
+    lib.poll(lambda: lib.answers(d.socket), "an answer")
     return d
 
 
@@ -258,7 +251,7 @@ def test_no_call_waits(make, tmp):
     trace = tmp / "trace"
     strace = ["strace", "-D", "-T", "-qq", "-o", str(trace), "-e", "trace=all"]
     d.start(ready=False, command=strace + d.command())
-    lib.poll(lambda: answers(d), "an answer")
+    lib.poll(lambda: lib.answers(d.socket), "an answer")
     served(d, "traced")
     os.kill(d.pid, signal.SIGSTOP)  # what is traced so far
     lines = trace.read_text().splitlines()

@@ -2,7 +2,6 @@
 """As the first process of a container, and as a subreaper: orphans, signals, bare surroundings."""
 import ctypes
 import os
-import pathlib
 import random
 import re
 import shlex
@@ -304,13 +303,6 @@ def test_the_exit_status_is_the_containers(make, options, status):
 # ---- bare surroundings ---------------------------------------------------
 
 
-def answers(d):
-    try:
-        return d.cmd("PING") == "PONG"
-    except OSError:
-        return False
-
-
 @needs_container
 @pytest.mark.parametrize(
     "prepare",
@@ -330,7 +322,7 @@ def test_bare(make, prepare):
     d = make(pool("p", workers=2), of=Container)
     d.prepare = prepare
     d.start(ready=False)
-    lib.poll(lambda: answers(d), "the daemon listens")
+    lib.poll(lambda: lib.answers(d.socket), "the daemon listens")
     d.wait_pool("p", "up", lambda p: p["idle"] == 2)
     assert d.cmd("RUN", "p", "exit 3").code == "CRASHED"
     assert d.cmd("RUN", "p", "orphans 100") == b"orphans"

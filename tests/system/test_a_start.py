@@ -40,7 +40,7 @@ def test_ready_waits_for_ready(make):
     )
     d.start(ready=False)
     gate.arrived()
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    lib.poll(lambda: lib.answers(d.socket), "it listens")
     p = d.pool("p")
     assert (p["state"], p["starting"], p["idle"]) == ("starting", 1, 0)
     assert d.status()["state"] == "starting"

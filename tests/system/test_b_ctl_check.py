@@ -202,7 +202,7 @@ def test_starting(make):
     )
     d.start(ready=False)
     gate.arrived()
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    lib.poll(lambda: lib.answers(d.socket), "it listens")
     assert "p is starting, 0 of 1 workers up" in check(d.socket, status=WARNING)
     gate.release()
     d.notify.wait("READY=1", d.proc)

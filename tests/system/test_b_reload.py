@@ -897,7 +897,7 @@ def test_without_a_file(start, tmp):
         [lib.PREFORKD, "-s", str(tmp / "s"), "--pool", "p", "--", ACT], env=lib.base_env()
     )
     try:
-        lib.poll(lambda: os.path.exists(tmp / "s"), "it listens")
+        lib.poll(lambda: lib.answers(tmp / "s"), "it listens")
         with Client(tmp / "s") as c:
             reply = c.cmd("RELOAD")
         assert "without a configuration file" in reply.text

@@ -117,7 +117,7 @@ def test_queued_runs_are_answered_down(make):
     d.check_fds = False
     d.start(ready=False)
     gate.arrived()
-    lib.poll(lambda: os.path.exists(d.socket), "the socket")
+    lib.poll(lambda: lib.answers(d.socket), "it listens")
     c = d.client()
     c.send("RUN", "p", "echo x")
     d.wait_pool("p", "queued", lambda p: p["queued"] == 1)
