@@ -239,7 +239,7 @@ line_text(struct line *l, const char *text, size_t tail)
 {
 	char *at = l->data + l->len;
 
-	(void)text_escape(at, sizeof l->data - l->len - tail, text, strlen(text));
+	(void)text_escape_str(at, sizeof l->data - l->len - tail, text);
 	l->len += strlen(at);
 }
 
@@ -261,11 +261,11 @@ line_quoted_text(struct line *l, const char *text, size_t tail)
 	char shown[LINE_MAX_BYTES];
 	size_t room = sizeof l->data - l->len - tail, quoted = 0;
 
-	(void)text_escape(shown, room, text, strlen(text));
+	(void)text_escape_str(shown, room, text);
 	for (const char *s = shown; *s; s++)
 		quoted += *s == '"' || *s == '\\' ? 2 : 1;
 	if (quoted > room)
-		(void)text_escape(shown, room / 2, text, strlen(text));
+		(void)text_escape_str(shown, room / 2, text);
 	line_quoted(l, shown);
 }
 
@@ -422,7 +422,7 @@ static void
 describe(struct message *m, const struct log_about *about)
 {
 	if (about->pool)
-		(void)text_escape(m->pool, sizeof m->pool, about->pool, strlen(about->pool));
+		(void)text_escape_str(m->pool, sizeof m->pool, about->pool);
 	if (about->worker > 0)
 		(void)snprintf(m->worker, sizeof m->worker, "%d", about->worker - 1);
 	if (about->pid > 0)

@@ -109,6 +109,12 @@ text_escape(char *dst, size_t cap, const char *src, size_t len)
 	return dst;
 }
 
+char *
+text_escape_str(char *dst, size_t cap, const char *src)
+{
+	return text_escape(dst, cap, src, strlen(src));
+}
+
 static unsigned
 min_unsigned(unsigned a, unsigned b)
 {

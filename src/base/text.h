@@ -14,6 +14,8 @@
  * controls and bytes that are not UTF-8 become \xNN, a backslash stays. What
  * does not fit is cut, between characters, and ends in "...". Return dst. */
 char *text_escape(char *dst, size_t cap, const char *src, size_t len);
+/* The same of a string. */
+char *text_escape_str(char *dst, size_t cap, const char *src);
 
 /* How many of the len bytes are whole characters: but for one at the end of which only
  * a part is there, all. */

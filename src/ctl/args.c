@@ -69,7 +69,7 @@ args_usage(const struct verb *verb, const char *fmt, ...)
 		check_say(&c, CHECK_UNKNOWN, "%s", line);
 		return check_print(&c, "");
 	}
-	ctl_warn("%s", text_escape(shown, sizeof(shown), line, strlen(line)));
+	ctl_warn("%s", text_escape_str(shown, sizeof(shown), line));
 	if (verb) {
 		char *synopsis = verb_synopsis(verb);
 		ctl_hint("usage: %s", synopsis);

@@ -38,7 +38,7 @@ check_say(struct check *c, enum check_status status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	text_escape(item->text, sizeof(item->text), text, strlen(text));
+	text_escape_str(item->text, sizeof(item->text), text);
 	for (char *bar = item->text; (bar = strchr(bar, '|'));)
 		*bar = '/'; /* figures begin there */
 }

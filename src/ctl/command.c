@@ -115,7 +115,7 @@ hint_pools(struct ctl *ctl)
 	for (size_t i = 0; reply_is_array(pools) && i < pools->elements; i++) {
 		buf_puts(&names, i ? " " : "");
 		const char *name = reply_str(pools->element[i], "name", "?");
-		buf_puts(&names, text_escape(shown, sizeof(shown), name, strlen(name)));
+		buf_puts(&names, text_escape_str(shown, sizeof(shown), name));
 	}
 	if (buf_len(&names) && !buf_failed(&names))
 		ctl_hint("the pools are: %.*s", (int)buf_len(&names), buf_head(&names));

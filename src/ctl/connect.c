@@ -62,7 +62,7 @@ report_connect(const struct ctl *ctl, int error)
 	const char *path = ctl->path;
 	char shown[256];
 
-	text_escape(shown, sizeof(shown), path, strlen(path));
+	text_escape_str(shown, sizeof(shown), path);
 	if (error == EACCES || error == EPERM) {
 		ctl_warn("no permission to use %s", shown);
 		hint_group(path);

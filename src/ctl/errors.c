@@ -98,7 +98,7 @@ error_report(const char *where, const char *text, size_t len, const char *subjec
 	if (strcmp(row->word, "PENDING") == 0 && len > strlen("PENDING "))
 		subject = text_escape(name, sizeof(name), text + 8, len - 8);
 	else if (subject)
-		subject = text_escape(name, sizeof(name), subject, strlen(subject));
+		subject = text_escape_str(name, sizeof(name), subject);
 	const char *mark = strstr(hint, "%s");
 	if (!mark)
 		ctl_hint("%s", hint);

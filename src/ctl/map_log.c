@@ -160,8 +160,8 @@ cannot(const struct map_log *l, const char *what, int error)
 {
 	char shown[256];
 
-	ctl_warn("cannot %s %s: %s", what,
-		 text_escape(shown, sizeof(shown), l->path, strlen(l->path)), strerror(error));
+	ctl_warn("cannot %s %s: %s", what, text_escape_str(shown, sizeof(shown), l->path),
+		 strerror(error));
 	return STATUS_FAILED;
 }
 
@@ -170,7 +170,7 @@ not_a_log(const struct map_log *l, uint64_t line)
 {
 	char shown[256];
 
-	text_escape(shown, sizeof(shown), l->path, strlen(l->path));
+	text_escape_str(shown, sizeof(shown), l->path);
 	if (line <= 1)
 		ctl_warn("%s is not a log of map's", shown);
 	else
@@ -230,7 +230,7 @@ look_at_file(struct map_log *l)
 	struct stat st;
 	char shown[256];
 
-	text_escape(shown, sizeof(shown), l->path, strlen(l->path));
+	text_escape_str(shown, sizeof(shown), l->path);
 	if (fstat(l->fd, &st) != 0)
 		return cannot(l, "read", errno);
 	if (S_ISREG(st.st_mode) && flock(l->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {

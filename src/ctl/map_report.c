@@ -137,7 +137,7 @@ report_missing(const struct map *m)
 	if (m->log->use == LOG_RETRY && missing && map_finished(m))
 		ctl_warn("%llu lines that failed according to %s are not in the input",
 			 (unsigned long long)missing,
-			 text_escape(shown, sizeof(shown), m->log->path, strlen(m->log->path)));
+			 text_escape_str(shown, sizeof(shown), m->log->path));
 }
 
 void

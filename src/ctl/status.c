@@ -166,7 +166,7 @@ write_state(char *dst, size_t cap, const char *state, const redisReply *pools)
 	const char *plural = all == 1 ? "" : "s";
 	char shown[64];
 
-	text_escape(shown, sizeof(shown), state, strlen(state));
+	text_escape_str(shown, sizeof(shown), state);
 	if (strcmp(state, "degraded") == 0)
 		snprintf(dst, cap, "DEGRADED (%d of %d pool%s)", bad, all, plural);
 	else if (bad)

@@ -140,8 +140,7 @@ verb_version(struct ctl *ctl, const struct args *args)
 	} else {
 		puts("preforkctl " PREFORKD_VERSION);
 		if (daemon)
-			printf("preforkd %s\n",
-			       text_escape(shown, sizeof(shown), daemon, strlen(daemon)));
+			printf("preforkd %s\n", text_escape_str(shown, sizeof(shown), daemon));
 	}
 	freeReplyObject(r);
 	return status;

@@ -111,9 +111,9 @@ report_failed(struct restart *r)
 	const char *error = reply_str(pool, "last_error", "its new workers do not start");
 	const char *words = reply_str(pool, "last_stderr", NULL);
 	ctl_warn("the restart of %s was given up: %s", r->pool,
-		 text_escape(why, sizeof(why), error, strlen(error)));
+		 text_escape_str(why, sizeof(why), error));
 	if (words)
-		ctl_hint("%s", text_escape(said, sizeof(said), words, strlen(words)));
+		ctl_hint("%s", text_escape_str(said, sizeof(said), words));
 	ctl_hint("the workers that were not replaced go on; more: preforkctl logs %s", r->pool);
 	freeReplyObject(pool);
 	return STATUS_FAILED;

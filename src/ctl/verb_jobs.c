@@ -263,7 +263,7 @@ hint_next_page(const struct listing *l)
 		const char *value = l->args->values[i];
 		if (value && (FILTERS | OPT(COUNT) | OPT(SOCKET)) & UINT64_C(1) << i)
 			buf_putf(&b, " --%s %s", options[i].name,
-				 text_escape(shown, sizeof(shown), value, strlen(value)));
+				 text_escape_str(shown, sizeof(shown), value));
 	}
 	ctl_hint("there are more: preforkctl jobs%.*s --after %s (or --all)", (int)buf_len(&b),
 		 buf_len(&b) ? buf_head(&b) : "", l->after);

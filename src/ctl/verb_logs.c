@@ -112,7 +112,7 @@ take_unit(struct journal_query *q, const redisReply *status)
 	char shown[300];
 
 	if (strcmp(log, "journal") != 0) {
-		text_escape(shown, sizeof(shown), log, strlen(log));
+		text_escape_str(shown, sizeof(shown), log);
 		ctl_warn(
 			"the daemon's log is not in the journal; it goes to its standard error, %s",
 			*shown ? shown : "which is closed");

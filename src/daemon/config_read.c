@@ -85,7 +85,7 @@ put_found(const struct config_value *v, char *dst, size_t cap)
 
 	switch (v->kind) {
 	case VALUE_STRING:
-		text_escape(text, sizeof(text), v->text, strlen(v->text));
+		text_escape_str(text, sizeof(text), v->text);
 		snprintf(dst, cap, "\"%s\"", text);
 		return;
 	case VALUE_BOOL:

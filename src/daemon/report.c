@@ -67,7 +67,7 @@ put_degraded(const struct pools *ps, struct buf *b)
 
 		if (!throttle_holds(&p->throttle))
 			continue;
-		text_escape(reason, sizeof(reason), why, strlen(why));
+		text_escape_str(reason, sizeof(reason), why);
 		if (more || buf_len(b) + strlen(p->conf->name) + strlen(reason) > LIST_MAX)
 			more++;
 		else
@@ -156,7 +156,7 @@ ready_text(const struct report *r)
 
 	if (!r->reload_error)
 		return line;
-	text_escape(why, sizeof(why), r->reload_error, strlen(r->reload_error));
+	text_escape_str(why, sizeof(why), r->reload_error);
 	buf_putf(&b, "reload failed: %s; %s", why, line);
 	free(line);
 	return finish(&b);
@@ -319,7 +319,7 @@ report_refusal(struct notify *n, int error, const char *text)
 	snprintf(state, sizeof(state), "ERRNO=%d", error);
 	if (error)
 		notify_owe(n, state);
-	notify_status(n, text_escape(fit, sizeof(fit), text, strlen(text)));
+	notify_status(n, text_escape_str(fit, sizeof(fit), text));
 }
 
 void

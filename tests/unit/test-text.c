@@ -82,9 +82,14 @@ test_escape(void **state)
 		 "1m"},
 	};
 
+	char string[128];
+
 	(void)state;
-	for (size_t i = 0; i < N(cases); i++)
+	for (size_t i = 0; i < N(cases); i++) {
 		check_escape(cases[i].src, strlen(cases[i].src), 128, cases[i].shown);
+		assert_ptr_equal(text_escape_str(string, sizeof(string), cases[i].src), string);
+		assert_string_equal(string, cases[i].shown);
+	}
 	check_escape("a\0b", 3, 128, "a\\x00b");
 	check_escape("\0", 1, 128, "\\x00");
 }
