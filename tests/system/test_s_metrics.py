@@ -7,6 +7,7 @@ Its clients are curl, and Prometheus itself out of Debian's package
 import json
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,10 @@ import booted
 import lib
 from booted import run, show, systemctl
 
-pytestmark = booted.needed
+pytestmark = [
+    booted.needed,
+    pytest.mark.skipif(not shutil.which("curl"), reason="needs curl (Debian: apt-get install curl)"),
+]
 
 METRICS = "preforkd-metrics.socket"
 PORT = 10773
