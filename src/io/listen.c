@@ -228,7 +228,7 @@ bool
 listener_restore(struct listener *l, int take_fd, const char *name, const char *path, mode_t mode,
 		 gid_t group, struct buf *why)
 {
-	struct stat st;
+	struct stat st = {0}; /* clang-tidy has errno be 0 after a failure */
 	int r;
 
 	listener_init(l);

@@ -93,7 +93,7 @@ def test_anything_in_any_order(host, capsys, seed):
     systemctl("restart", UNIT, SERVICE)
     with lib.Client(SOCKET) as c:
         assert c.cmd("RUN", "p", "echo well") == b"well"
-    lib.poll(lambda: "2/2 workers" in show(SERVICE, "StatusText"), "its status", 2 * lib.SLOW)
+    lib.poll(lambda: "2/2 workers" in show(SERVICE, "StatusText"), "its status")
     for caller in callers:
         caller.over = True
     for caller in callers:
