@@ -18,7 +18,7 @@ def test_death_after_reading_exit_status(crash):
     d = crash("exit 41")
     assert d.reply.code == "CRASHED" and "41" in d.reply.text
     assert d.pool("p")["crashed"] == 1
-    line = d.wait_log("^.*41.*").group(0)
+    line = d.wait_log("^.*status 41.*").group(0)
     assert "pool=p" in line
 
 
