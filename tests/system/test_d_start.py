@@ -266,6 +266,7 @@ def test_no_descriptors_for_workers(start, workers):
     d.send_signal(signal.SIGSTOP)  # so that it hears of all deaths at once
     for pid in lib.children(d.pid):
         os.kill(pid, signal.SIGKILL)
+    lib.poll(lambda: len(lib.children(d.pid, "Z")) == workers, "all dead")
     d.send_signal(signal.SIGCONT)
     d.wait_log("degraded: cannot be spawned: Too many open files")
     resource.prlimit(d.pid, resource.RLIMIT_NOFILE, limits)
