@@ -88,6 +88,21 @@ def start(make):
 
 
 @pytest.fixture
+def held(make):
+    """Starts a daemon whose workers, of the pool p, are not ready before the gate lets them."""
+
+    def start_held(**keys):
+        d = make()
+        gate = d.gate()
+        act = [lib.ACT, "--gate", gate.path, "--ready"]
+        keys = lib.pool("p", *act, start={"ready": True}, **keys)
+        d.conf.write_text(d.configuration([keys], None, {}))
+        return d.start(ready=False), gate
+
+    return start_held
+
+
+@pytest.fixture
 def host(request):
     """The booted machine (booted.py), put back at the end of the test."""
     machine = booted.Host()

@@ -30,15 +30,8 @@ def test_ready_means_workers_are_up(start):
     assert s["log"] == str(d.logfile) and {"unit", "user_unit"} <= set(s)
 
 
-def test_ready_waits_for_ready(make):
-    d = make()
-    gate = d.gate()
-    d.conf.write_text(
-        d.configuration(
-            [pool("p", lib.ACT, "--gate", gate.path, "--ready", start={"ready": True})], None, {}
-        )
-    )
-    d.start(ready=False)
+def test_ready_waits_for_ready(held):
+    d, gate = held()
     gate.arrived()
     lib.poll(lambda: lib.answers(d.socket), "it listens")
     p = d.pool("p")

@@ -192,15 +192,8 @@ def test_draining(held):
     assert seen == "PREFORKD WARNING: the daemon drains and takes no more jobs"
 
 
-def test_starting(make):
-    d = make()
-    gate = d.gate()
-    d.conf.write_text(
-        d.configuration(
-            [pool("p", lib.ACT, "--gate", gate.path, "--ready", start={"ready": True})], None, {}
-        )
-    )
-    d.start(ready=False)
+def test_starting(held):
+    d, gate = held()
     gate.arrived()
     lib.poll(lambda: lib.answers(d.socket), "it listens")
     assert "p is starting, 0 of 1 workers up" in check(d.socket, status=WARNING)

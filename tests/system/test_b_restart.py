@@ -85,12 +85,8 @@ def test_restart_with_ready(start):
     check_all_new(d, before)
 
 
-def test_restart_waits_for_a_worker_to_be_ready(make):
-    d = make()
-    gate = d.gate()
-    keys = pool("p", ACT, "--gate", gate.path, "--ready", workers=2, start={"ready": True})
-    d.conf.write_text(d.configuration([keys], None, {}))
-    d.start(ready=False)
+def test_restart_waits_for_a_worker_to_be_ready(held):
+    d, gate = held(workers=2)
     lib.poll(lambda: gate.pulse() or "READY=1" in d.notify.drain(), "both ready")
     d.count_fds()
     before = pids(d)

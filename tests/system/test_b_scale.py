@@ -209,13 +209,9 @@ def test_scale_down_of_a_frame_worker(start):
     resized(d, -1)
 
 
-def test_scale_down_of_workers_that_start(make):
+def test_scale_down_of_workers_that_start(held):
     """Not waited for, and not held against the pool when they end."""
-    d = make()
-    gate = d.gate()
-    keys = pool("p", ACT, "--gate", gate.path, "--ready", start={"ready": True})
-    d.conf.write_text(d.configuration([keys], None, {}))
-    d.start(ready=False)
+    d, gate = held()
     gate.release()
     d.notify.wait("READY=1", d.proc)
     d.count_fds()

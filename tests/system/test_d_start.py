@@ -209,15 +209,8 @@ def test_ready_unasked_changes_nothing(start):
     assert d.cmd("RUN", "p", "echo y") == b"y"
 
 
-def test_no_job_before_ready(make):
-    d = make()
-    gate = d.gate()
-    d.conf.write_text(
-        d.configuration(
-            [pool("p", ACT, "--gate", gate.path, "--ready", start={"ready": True})], None, {}
-        )
-    )
-    d.start(ready=False)
+def test_no_job_before_ready(held):
+    d, gate = held()
     gate.arrived()
     c = d.client()
     jid = c.cmd("SUBMIT", "p", "echo x")
