@@ -214,7 +214,7 @@ def needs_controller(hierarchy, name):
         top = top if (top / "cgroup.controllers").exists() else top / "unified"
         listed = (top / "cgroup.controllers").read_text().split()
         has = name in listed
-        why = "control groups v2 have no %s here, but: %s" % (name, " ".join(listed) or "none")
+        why = "cgroup2 has no controller %s here (it has: %s)" % (name, " ".join(listed) or "none")
     if not has:
         pytest.skip(why)
 
