@@ -88,10 +88,10 @@ def start(make):
 
 
 @pytest.fixture
-def held(make):
+def start_held(make):
     """Starts a daemon whose workers, of the pool p, are not ready before the gate lets them."""
 
-    def start_held(**keys):
+    def held(**keys):
         d = make()
         gate = d.gate()
         act = [lib.ACT, "--gate", gate.path, "--ready"]
@@ -99,7 +99,7 @@ def held(make):
         d.conf.write_text(d.configuration([keys], None, {}))
         return d.start(ready=False), gate
 
-    return start_held
+    return held
 
 
 @pytest.fixture

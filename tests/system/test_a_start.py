@@ -30,8 +30,8 @@ def test_ready_means_workers_are_up(start):
     assert s["log"] == str(d.logfile) and {"unit", "user_unit"} <= set(s)
 
 
-def test_ready_waits_for_ready(held):
-    d, gate = held()
+def test_ready_waits_for_ready(start_held):
+    d, gate = start_held()
     gate.arrived()
     lib.poll(lambda: lib.answers(d.socket), "it listens")
     p = d.pool("p")

@@ -192,8 +192,8 @@ def test_draining(held):
     assert seen == "PREFORKD WARNING: the daemon drains and takes no more jobs"
 
 
-def test_starting(held):
-    d, gate = held()
+def test_starting(start_held):
+    d, gate = start_held()
     gate.arrived()
     lib.poll(lambda: lib.answers(d.socket), "it listens")
     assert "p is starting, 0 of 1 workers up" in check(d.socket, status=WARNING)

@@ -85,8 +85,8 @@ def test_restart_with_ready(start):
     check_all_new(d, before)
 
 
-def test_restart_waits_for_a_worker_to_be_ready(held):
-    d, gate = held(workers=2)
+def test_restart_waits_for_a_worker_to_be_ready(start_held):
+    d, gate = start_held(workers=2)
     lib.poll(lambda: gate.pulse() or "READY=1" in d.notify.drain(), "both ready")
     d.count_fds()
     before = pids(d)

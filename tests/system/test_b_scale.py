@@ -209,9 +209,9 @@ def test_scale_down_of_a_frame_worker(start):
     resized(d, -1)
 
 
-def test_scale_down_of_workers_that_start(held):
+def test_scale_down_of_workers_that_start(start_held):
     """Not waited for, and not held against the pool when they end."""
-    d, gate = held()
+    d, gate = start_held()
     gate.release()
     d.notify.wait("READY=1", d.proc)
     d.count_fds()

@@ -209,8 +209,8 @@ def test_ready_unasked_changes_nothing(start):
     assert d.cmd("RUN", "p", "echo y") == b"y"
 
 
-def test_no_job_before_ready(held):
-    d, gate = held()
+def test_no_job_before_ready(start_held):
+    d, gate = start_held()
     gate.arrived()
     c = d.client()
     jid = c.cmd("SUBMIT", "p", "echo x")
