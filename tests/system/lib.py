@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 
@@ -683,6 +684,24 @@ class Daemon:
     def wait_state(self, jid, *states):
         poll(lambda: self.job(jid)["state"] in states, "job %s %s" % (jid, states))
         return self.job(jid)
+
+
+class Actor(threading.Thread):
+    """Does one step() after the other, by its own dice, until it is told to stop."""
+
+    def __init__(self, d, dice, c=None):
+        super().__init__()
+        self.d, self.dice = d, dice
+        self.c = c or d.client(proto=3)
+        self.over = False
+        self.bad = []
+
+    def run(self):
+        try:
+            while not self.over and not self.bad:
+                self.step()
+        except Exception as why:
+            self.bad.append((type(self).__name__, repr(why)))
 
 
 def run(*command, stdin=b"", env=None, timeout=None, **more):

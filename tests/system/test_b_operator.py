@@ -7,7 +7,6 @@ there was before. The seed is in the test's name; PREFORKD_TEST_SEED sets it.
 """
 import os
 import random
-import threading
 import time
 
 import pytest
@@ -29,23 +28,10 @@ POOLS = {
 JOBS = ["sleep 3 x", "out-flood 40", "say a|progress 1 2 half|b", "big 20000", "log x"]
 
 
-class Actor(threading.Thread):
-    """Does one step after the other, by its own dice, until it is told to stop."""
-
+class Actor(lib.Actor):
     def __init__(self, d, seed):
-        super().__init__()
-        self.c = d.client(proto=3)
-        self.dice = random.Random(seed)
-        self.over = False
+        super().__init__(d, random.Random(seed))
         self.accepted = set()
-        self.bad = []
-
-    def run(self):
-        try:
-            while not self.over and not self.bad:
-                self.step()
-        except Exception as why:
-            self.bad.append(why)
 
     def job(self, name):
         mark = "echo %d" % self.dice.randrange(1 << 30)
@@ -102,10 +88,6 @@ class Operator(Actor):
 
 class Reloader(Actor):
     """Changes the configuration, in what can be changed at once and what cannot."""
-
-    def __init__(self, d, seed):
-        super().__init__(d, seed)
-        self.d = d
 
     def vary(self, keys):
         dice = self.dice

@@ -10,7 +10,6 @@ in the test's name; PREFORKD_TEST_SEED and PREFORKD_TEST_SECONDS set it.
 import os
 import random
 import signal
-import threading
 import time
 
 import pytest
@@ -97,22 +96,9 @@ def a_configuration(dice):
     return pools, top
 
 
-class Actor(threading.Thread):
-    """Does one step after the other, by its own dice, until it is told to stop."""
-
+class Actor(lib.Actor):
     def __init__(self, d, dice, c=None):
-        super().__init__()
-        self.d, self.dice = d, random.Random(dice.random())
-        self.c = c or d.client(proto=3)
-        self.over = False
-        self.bad = []
-
-    def run(self):
-        try:
-            while not self.over and not self.bad:
-                self.step()
-        except Exception as why:
-            self.bad.append((type(self).__name__, repr(why)))
+        super().__init__(d, random.Random(dice.random()), c)
 
     def name(self):
         return self.dice.choice(NAMES + ["stays"])
