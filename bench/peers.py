@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""bench/peers.py - other ways to have N processes do short jobs.
+
+Each does what preforkd is timed with: a payload that names its job goes to one of the
+workers, which gives it back, and each reply is looked at. What is from a package and
+is not here is skipped. By hand, one or all of them:
+
+    bench/peers.py [-w WORKERS] [-c CONNECTIONS] [-o OUTSTANDING] [-b BYTES] [PEER]...
+"""
+import argparse
+import contextlib
+import fcntl
+import os
+import pathlib
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from common import Mistake, Skipped, background, end, figures
+
+HERE = pathlib.Path(__file__).resolve().parent
+PYTHON = "/usr/bin/python3"
+
+
+class Peer:
+    """One of them. workers are processes; connections those of the client, if it has
+    any; window is how many jobs are outstanding on each; payload is their size."""
+
+    name = ""
+    packages = ""  # Debian's, with all that it needs
+    setting = ""  # in which it is timed: one line
+    program = ""  # without which it is not here
+
+    def version(self):
+        """What it says of itself: the first line."""
+        r = subprocess.run([self.find(), "--version"], stdout=subprocess.PIPE, check=False)
+        return r.stdout.decode().partition("\n")[0]
+
+    def find(self):
+        """Its program. Servers are in sbin, which is not on everyone's PATH."""
+        path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+        found = shutil.which(self.program, path=path)
+        if not found:
+            raise Skipped("%s is not here (Debian: apt-get install %s)" % (
+                self.program, self.packages))
+        return found
+
+    def start(self, folder, workers, connections, window, payload):
+        """A context, in which it runs; yields run(seconds), which gives figures."""
+        raise NotImplementedError
+
+
+# ---- a process a job ------------------------------------------------------------------
+
+
+class Lines:
+    """Feeds lines to a program that gives each back, a number of them outstanding."""
+
+    PIPE = 1 << 20  # bytes; what is outstanding fits, so that no write waits
+
+    def __init__(self, p, window, payload):
+        self.p, self.window = p, min(window, self.PIPE // (payload + 1))
+        self.fill = b"x" * (payload - 8) + b"\n"
+        fcntl.fcntl(p.stdin, fcntl.F_SETPIPE_SZ, self.PIPE)
+        self.sent, self.took, self.begun, self.rest = {}, [], 0, b""
+        os.set_blocking(p.stdout.fileno(), False)
+
+    def send(self):
+        now = time.monotonic_ns()
+        names = range(self.begun, self.begun + self.window - len(self.sent))
+        self.p.stdin.write(b"".join(b"%08d" % n + self.fill for n in names))
+        self.p.stdin.flush()
+        self.begun += len(names)
+        self.sent.update(dict.fromkeys(names, now))
+
+    def receive(self):
+        data = self.p.stdout.read()
+        now = time.monotonic_ns()
+        if data == b"":
+            raise Mistake("%s has ended" % self.p.args[0])
+        *lines, self.rest = (self.rest + (data or b"")).split(b"\n")
+        for line in lines:
+            if line[8:] + b"\n" != self.fill or int(line[:8]) not in self.sent:
+                raise Mistake("not a payload: %r" % line[:100])
+            self.took.append(now - self.sent.pop(int(line[:8])))
+
+    def run(self, seconds):
+        begin = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.p.stdout, selectors.EVENT_READ)
+            while time.monotonic() < begin + seconds:
+                self.send()
+                selector.select()
+                self.receive()
+            elapsed = time.monotonic() - begin
+        took = sorted(self.took)
+        if not took:
+            raise Mistake("%s: no job in %g s" % (self.p.args[0], seconds))
+        return {
+            "jobs/s": len(took) / elapsed,
+            "p50 us": took[len(took) // 2] / 1e3,
+            "p99 us": took[len(took) * 99 // 100] / 1e3,
+        }
+
+
+class ProcessAJob(Peer):
+    LONGEST = 4095  # bytes: more than that, with its end, echo does not write at once
+
+    def command(self, workers):
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def start(self, folder, workers, connections, window, payload):
+        if payload > self.LONGEST:
+            raise Skipped("lines of over %d bytes get mixed" % self.LONGEST)
+        argv = [self.find(), *self.command(workers)]
+        pipe = subprocess.PIPE
+        more = {"stdin": pipe, "stdout": pipe, "env": dict(os.environ, HOME=str(folder))}
+
+        def run(seconds):
+            p = subprocess.Popen(argv, **more)
+            try:
+                result = Lines(p, connections * window, payload).run(seconds)
+                p.communicate()
+            finally:
+                end(p)
+            return result
+
+        yield run
+
+
+class Xargs(ProcessAJob):
+    name = "xargs"
+    packages = "findutils"
+    program = "xargs"
+    setting = "xargs -d '\\n' -n1 -P WORKERS echo"
+
+    def command(self, workers):
+        return ["-d", "\\n", "-n1", "-P", str(workers), "echo"]
+
+
+class Parallel(ProcessAJob):
+    name = "parallel"
+    packages = "parallel"
+    program = "parallel"
+    setting = "parallel -j WORKERS --ungroup echo"
+
+    def command(self, workers):
+        return ["--will-cite", "-j", str(workers), "--ungroup", "echo"]
+
+
+# ---- Python ---------------------------------------------------------------------------
+
+
+class Pool(Peer):
+    name = "pool"
+    packages = "python3"
+    program = PYTHON
+    setting = "multiprocessing.Pool(WORKERS).imap_unordered(), chunksize 1, as much" \
+        " outstanding as it takes"
+
+    @contextlib.contextmanager
+    def start(self, folder, workers, connections, window, payload):
+        chunk = 1 if connections * window > 1 else 0
+        argv = [self.find(), HERE / "peers/pool.py", workers, payload, chunk]
+        pipe = subprocess.PIPE
+        with background(argv, stdin=pipe, stdout=pipe) as p:
+
+            def run(seconds):
+                p.stdin.write(b"%g\n" % seconds)
+                p.stdin.flush()
+                return figures(p.stdout.readline().decode())
+
+            yield run
+
+
+PEERS = [Pool(), Xargs(), Parallel()]
+
+
+# ---- by hand --------------------------------------------------------------------------
+
+
+def main():
+    peers = {p.name: p for p in PEERS}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-w", dest="workers", type=int, default=4, help="processes (4)")
+    parser.add_argument("-c", dest="connections", type=int, default=1, help="of the client (1)")
+    parser.add_argument("-o", dest="window", type=int, default=32,
+                        help="jobs outstanding on each connection (32)")
+    parser.add_argument("-b", dest="payload", type=int, default=16, help="bytes of a job (16)")
+    parser.add_argument("-t", dest="seconds", type=float, default=2, help="of a run (2)")
+    parser.add_argument("-n", type=int, default=1, help="runs of each (1)")
+    parser.add_argument("peer", nargs="*", choices=[[], *peers], help="which (all)")
+    o = parser.parse_args()
+    for name in o.peer or peers:
+        peer = peers[name]
+        with tempfile.TemporaryDirectory(prefix="bench.") as folder:
+            try:
+                print("%s: %s: %s" % (name, peer.version(), peer.setting), flush=True)
+                with peer.start(pathlib.Path(folder), o.workers, o.connections, o.window,
+                                o.payload) as run:
+                    for _ in range(o.n):
+                        said = run(o.seconds)
+                        print("  " + ", ".join("%s %.0f" % f for f in said.items()), flush=True)
+            except Skipped as e:
+                print("%s: skipped: %s" % (name, e))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Mistake, OSError) as e:
+        sys.exit("bench: %s" % e)
