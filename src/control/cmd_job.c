@@ -375,8 +375,7 @@ static bool
 job_matches(const struct client *c, const struct job *j, const struct options *o,
 	    const struct pool *p)
 {
-	return j->id > o->after && (!p || j->owner == p) &&
-	       access_allows_pool(c, CLASS_READ, job_pool(j)) &&
+	return (!p || j->owner == p) && access_allows_pool(c, CLASS_READ, job_pool(j)) &&
 	       (!(o->given & OPTION_STATE) || j->state == o->state) &&
 	       (!(o->given & OPTION_REASON) || (job_is_over(j) && j->reason == o->reason));
 }
@@ -384,9 +383,9 @@ job_matches(const struct client *c, const struct job *j, const struct options *o
 static void
 cmd_jobs(struct request *r)
 {
-	const struct pools *ps = r->server->pools;
+	struct ids *jobs = &r->server->pools->jobs;
 	const struct pool *p = NULL;
-	const struct job **found;
+	const struct job **found, *j;
 	struct options o;
 	size_t n = 0;
 
@@ -395,14 +394,9 @@ cmd_jobs(struct request *r)
 	if (o.given & OPTION_POOL && !(p = request_pool(r, &o.pool)))
 		return;
 	found = mem_array(o.count, sizeof(*found));
-	list_foreach(it, next, &ps->all) {
-		const struct job *j = container_of(it, struct job, all);
-
-		if (n == o.count)
-			break;
+	for (j = ids_next(jobs, o.after); j && n < o.count; j = ids_next(jobs, j->id))
 		if (job_matches(r->client, j, &o, p))
 			found[n++] = j;
-	}
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < n; i++)
 		put_job(r, found[i]);

@@ -2,6 +2,7 @@
 #include "core/job.h"
 
 #include "base/mem.h"
+#include "base/slab.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,11 +30,17 @@ static const bool moves[JOB_STATES][JOB_STATES] = {
 		{[JOB_QUEUED] = true, [JOB_DONE] = true, [JOB_FAILED] = true, [JOB_CANCELLED] = true},
 };
 
+static size_t
+job_size(size_t payload_len)
+{
+	return sizeof(struct job) + payload_len;
+}
+
 struct job *
 job_new(uint64_t id, void *owner, uid_t uid, const char *payload, size_t len,
 	struct job_opts *take_opts)
 {
-	struct job *j = malloc(sizeof(*j) + len);
+	struct job *j = slab_alloc(job_size(len));
 
 	if (!j)
 		return NULL;
@@ -45,26 +52,31 @@ job_new(uint64_t id, void *owner, uid_t uid, const char *payload, size_t len,
 		.payload_len = (uint32_t)len,
 		.state = JOB_NEW,
 	};
-	list_init(&j->all);
 	list_init(&j->link);
 	if (len)
 		memcpy(j->payload, payload, len);
 	return j;
 }
 
+static void
+run_free(struct job_run *run)
+{
+	if (!run)
+		return;
+	assert(!timer_is_set(&run->timer));
+	slab_free(run->text, run->text_len);
+	free(run->last_stderr);
+	news_free(run->news);
+	slab_free(run, sizeof(*run));
+}
+
 void
 job_free(struct job *j)
 {
-	assert(!j->waiters && !timer_is_set(&j->timer));
-	assert(!list_linked(&j->link) && !list_linked(&j->all));
-	if (j->run) {
-		free(j->run->text);
-		free(j->run->last_stderr);
-		news_free(j->run->news);
-		free(j->run);
-	}
+	assert(!j->waiters && !list_linked(&j->link));
+	run_free(j->run);
 	free(j->opts);
-	free(j);
+	slab_free(j, job_size(j->payload_len));
 }
 
 struct job_opts *
@@ -91,11 +103,15 @@ job_move(struct job *j, enum job_state to, enum job_reason reason)
 struct job_run *
 job_need_run(struct job *j)
 {
-	if (!j->run) {
-		j->run = mem_new(sizeof(*j->run));
-		j->run->started = j->run->ended = MONO_NEVER;
-	}
-	return j->run;
+	struct job_run *run = j->run;
+
+	if (run)
+		return run;
+	run = slab_alloc(sizeof(*run));
+	if (!run)
+		mem_out();
+	*run = (struct job_run){.started = MONO_NEVER, .ended = MONO_NEVER, .job = j};
+	return j->run = run;
 }
 
 void
@@ -129,19 +145,34 @@ job_is_unwanted(const struct job *j)
 	return false;
 }
 
+/* False: there is no memory for it. */
+static bool
+run_set_text(struct job_run *run, const char *text, size_t len)
+{
+	slab_free(run->text, run->text_len);
+	run->text = len ? slab_alloc(len) : NULL;
+	run->text_len = run->text ? len : 0;
+	if (run->text)
+		memcpy(run->text, text, len);
+	return run->text_len == len;
+}
+
 void
-job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,
+job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text,
 	   size_t len)
 {
+	static const char no_memory[] = "out of memory for the result";
 	struct job_run *run = job_need_run(j);
 
 	assert(!j->decided && !job_is_over(j));
+	if (!run_set_text(run, text, len)) {
+		verdict = JOB_FAILED;
+		reason = REASON_ERROR;
+		run_set_text(run, no_memory, sizeof(no_memory) - 1);
+	}
 	j->decided = true;
 	j->verdict = (uint8_t)verdict;
 	j->reason = (uint8_t)reason;
-	free(run->text);
-	run->text = take_text;
-	run->text_len = take_text ? len : 0;
 }
 
 size_t

@@ -69,18 +69,17 @@ struct job_run {
 	mono_t ended;	 /* MONO_NEVER before */
 	unsigned worker; /* slot */
 	pid_t pid;	 /* 0: no worker ever had it */
-	char *text;	 /* the result (JOB_DONE) or the message; malloc'ed; NULL when empty */
+	char *text; /* the result (JOB_DONE) or the message, of slab_alloc(); NULL when empty */
 	size_t text_len;
-	char *last_stderr; /* of the worker that died with it; malloc'ed, or NULL */
-	struct news *news; /* what its worker said while it went on; NULL: nothing */
+	char *last_stderr;  /* of the worker that died with it; malloc'ed, or NULL */
+	struct news *news;  /* what its worker said while it went on; NULL: nothing */
+	struct timer timer; /* the attempt's end, then the end of its keeping */
+	struct job *job;    /* whose timer it is */
 };
 
 struct job {
 	uint64_t id;
-	struct map_node by_id;
-	struct list all;    /* every job, in the order of ids */
-	struct list link;   /* queue, or jobs with a decision to make, or finished jobs */
-	struct timer timer; /* the attempt's end, then the end of its keeping */
+	struct list link; /* queue, or jobs with a decision to make, or finished jobs */
 	struct job_waiter *waiters;
 	void *owner; /* its pool */
 	struct job_opts *opts;
@@ -88,15 +87,15 @@ struct job {
 	mono_t queued;
 	uid_t uid;
 	uint32_t payload_len;
-	uint16_t attempt; /* attempts begun and charged */
-	uint8_t state;	  /* enum job_state */
-	uint8_t reason;	  /* enum job_reason */
-	bool attached;	  /* a connection's RUN without a key: gone when it is answered */
-	bool in_flight;	  /* a worker has it and may answer */
-	bool excused;	  /* a worker has died that may have read a part of it */
-	bool parked;	  /* queued, but passed over until its taker can take more */
-	bool decided;	  /* its end is recorded (answer, timeout, cancel) and awaits the pump */
-	uint8_t verdict;  /* what was recorded: an enum job_state, with reason */
+	uint16_t attempt;  /* attempts begun and charged */
+	uint8_t state;	   /* enum job_state */
+	uint8_t reason;	   /* enum job_reason */
+	uint8_t verdict;   /* how it is to end, where that is decided: an enum job_state */
+	bool attached: 1;  /* a connection's RUN without a key: gone when it is answered */
+	bool in_flight: 1; /* a worker has it and may answer */
+	bool excused: 1;   /* a worker has died that may have read a part of it */
+	bool parked: 1;	   /* queued, but passed over until its taker can take more */
+	bool decided: 1;   /* its end is recorded (answer, timeout, cancel) and awaits the pump */
 	char payload[];
 };
 
@@ -120,8 +119,9 @@ void job_drop_waiter(struct job_waiter *w); /* no-op when it waits for nothing *
 /* Would its result only lie about? */
 bool job_is_unwanted(const struct job *j);
 
-/* Record how j is to end; the pump does it. text: malloc'ed or NULL, consumed. */
-void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text,
+/* Record how j is to end; the pump does it. text is copied; without memory for it j
+ * fails, and says so. */
+void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text,
 		size_t len);
 
 /* Bytes that j holds: while it goes on (payload and news), and with its end (text). */

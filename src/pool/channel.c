@@ -74,7 +74,8 @@ clock_start(struct worker *w, struct job *j, mono_t now)
 
 	j->run->started = now;
 	if (timeout != USEC_INFINITY)
-		timer_set(loop_timers(w->pool->pools->loop), &j->timer, mono_add(now, timeout));
+		timer_set(loop_timers(w->pool->pools->loop), &j->run->timer,
+			  mono_add(now, timeout));
 }
 
 /* A worker that is up has no other deadline, but for the moment that it is given
@@ -113,6 +114,7 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	run->worker = w->index;
 	run->pid = w->proc.pid;
 	run->started = MONO_NEVER;
+	run->timer.on_due = settle_on_job_due;
 	j->in_flight = true;
 	start = w->chan.sent + buf_len(&w->chan.out);
 	codec_put_job(&w->codec, &w->chan.out, j->id, j->attempt, j->payload, j->payload_len);
@@ -248,21 +250,8 @@ answer_record(struct worker *w, struct job *j, const struct codec_event *ev)
 {
 	enum job_state verdict = ev->verb == VERB_OK ? JOB_DONE : JOB_FAILED;
 	enum job_reason reason = ev->verb == VERB_OK ? REASON_NONE : REASON_ERROR;
-	char *text = NULL;
-	size_t len = ev->len;
 
-	if (len) {
-		text = malloc(len);
-		if (text) {
-			memcpy(text, ev->text, len);
-		} else {
-			verdict = JOB_FAILED;
-			reason = REASON_ERROR;
-			text = mem_strdup("out of memory for the result");
-			len = strlen(text);
-		}
-	}
-	job_decide(j, verdict, reason, text, len);
+	job_decide(j, verdict, reason, ev->text, ev->len);
 	list_append(&w->pool->decided, &j->link);
 }
 

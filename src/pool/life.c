@@ -70,7 +70,7 @@ death_text(const struct worker *w)
 static void
 requeue(struct pool *p, struct job *j)
 {
-	timer_clear(loop_timers(p->pools->loop), &j->timer);
+	timer_clear(loop_timers(p->pools->loop), &j->run->timer);
 	p->running--;
 	p->running_bytes -= job_running_bytes(j);
 	job_drop_news(j); /* it begins anew */
@@ -86,9 +86,10 @@ static void
 charge(struct job *j, const struct worker *w, const char *how)
 {
 	const char *last = w->err.last;
+	char *text = mem_printf("worker %s%s%s", how, last ? ": " : "", last ? last : "");
 
-	pool_decide(j, JOB_FAILED, REASON_CRASHED,
-		    last ? mem_printf("worker %s: %s", how, last) : mem_printf("worker %s", how));
+	pool_decide(j, JOB_FAILED, REASON_CRASHED, text);
+	free(text);
 	replace(&j->run->last_stderr, last);
 	mishap_job(w, j, LOG_EVENT_JOB_CRASHED, "");
 }

@@ -132,18 +132,16 @@ pool_register(struct pool *p, struct job *j)
 {
 	struct job_opts *o = j->opts;
 
-	if (map_add(&p->pools->jobs, &j->by_id, map_hash_u64(j->id)) < 0)
+	if (ids_add(&p->pools->jobs, j) < 0)
 		return false;
 	if (o && o->key_len) {
 		if (map_add(&p->pools->keys, &o->by_key, key_hash(p, j->uid, o->key, o->key_len)) <
 		    0) {
-			map_remove(&p->pools->jobs, &j->by_id);
+			ids_remove(&p->pools->jobs, j);
 			return false;
 		}
 		o->job = j;
 	}
-	list_append(&p->pools->all, &j->all);
-	p->pools->job_count++;
 	return true;
 }
 
@@ -152,12 +150,11 @@ pool_forget(struct job *j)
 {
 	struct pools *ps = job_pool(j)->pools;
 
-	timer_clear(loop_timers(ps->loop), &j->timer);
+	if (j->run)
+		timer_clear(loop_timers(ps->loop), &j->run->timer);
 	pool_release_key(j);
-	map_remove(&ps->jobs, &j->by_id);
-	list_remove(&j->all);
+	ids_remove(&ps->jobs, j);
 	list_remove(&j->link);
-	ps->job_count--;
 	job_free(j);
 }
 
@@ -204,7 +201,6 @@ submit_make(struct pool *p, const struct submission *s, mono_t now)
 		return NULL;
 	}
 	p->pools->next_id++;
-	j->timer.on_due = settle_on_job_due;
 	j->attached = s->attached;
 	j->queued = now;
 	return j;
@@ -256,13 +252,13 @@ pool_withdraw(struct job *j)
 }
 
 void
-pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text)
+pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text)
 {
 	struct pool *p = job_pool(j);
 
 	if (j->state == JOB_QUEUED)
 		queue_remove(&p->queue, j);
-	job_decide(j, verdict, reason, take_text, take_text ? strlen(take_text) : 0);
+	job_decide(j, verdict, reason, text, text ? strlen(text) : 0);
 	if (verdict == JOB_CANCELLED) /* at once: who comes with it now wants a new job */
 		pool_release_key(j);
 	list_append(&p->decided, &j->link);

@@ -11,6 +11,7 @@
 
 #include "core/bucket.h"
 #include "core/conf.h"
+#include "core/ids.h"
 #include "core/job.h"
 #include "core/queue.h"
 #include "core/slot.h"
@@ -121,10 +122,9 @@ struct pools {
 	bool fast; /* stopping without a grace for running jobs */
 	struct list woken;
 	struct list flush; /* workers with bytes to send */
-	struct map jobs, keys;
-	struct list all; /* every job, by id */
+	struct ids jobs;   /* all of them */
+	struct map keys;
 	uint64_t next_id;
-	uint64_t job_count;
 	size_t leaving; /* pools that are taken out, and not gone */
 	bool outdated;	/* an older configuration may have lost its last user */
 };
@@ -144,7 +144,7 @@ void pools_listen(struct pools *ps, const struct pools_ops *ops, void *ctx);
 void pools_turn(struct pools *ps, mono_t now);
 
 struct pool *pools_find(const struct pools *ps, const char *name, size_t len);
-struct job *pools_job(const struct pools *ps, uint64_t id);
+struct job *pools_job(struct pools *ps, uint64_t id);
 
 /* Take no new jobs; queued RUNs are answered, the others are finished. */
 void pools_drain(struct pools *ps);
@@ -329,7 +329,7 @@ bool mishap_admit(struct pool *p, struct bucket *b);
 void mishap_on_untold(struct timer *t, mono_t now);
 void mishap_tell_untold(struct pool *p);
 
-/* Record j's end (it is queued or running, undecided) and wake. */
-void pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, char *take_text);
+/* Record j's end (it is queued or running, undecided) and wake. text is copied. */
+void pool_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text);
 void pool_release_key(struct job *j);
 void pool_forget(struct job *j); /* unlink it everywhere and free it */

@@ -42,7 +42,7 @@ pools_new(struct loop *l, const struct conf *conf, const char *loader, uint64_t 
 	ps->next_id = first_id();
 	list_init(&ps->woken);
 	list_init(&ps->flush);
-	list_init(&ps->all);
+	ids_init(&ps->jobs);
 	for (size_t i = 0; i < ps->count; i++)
 		ps->v[i] = pool_new(ps, ps->places++, &conf->pools[i]);
 	return ps;
@@ -68,14 +68,16 @@ pools_reap(struct pools *ps)
 void
 pools_free(struct pools *ps)
 {
+	struct job *j;
+
 	if (!ps)
 		return;
 	pools_reap(ps);
-	list_foreach(it, next, &ps->all)
-		pool_forget(container_of(it, struct job, all));
+	while ((j = ids_next(&ps->jobs, 0)))
+		pool_forget(j);
 	for (size_t i = 0; i < ps->count; i++)
 		pool_free(ps->v[i]);
-	map_free(&ps->jobs);
+	ids_free(&ps->jobs);
 	map_free(&ps->keys);
 	environment_free(ps->base_environment);
 	free(ps->v);
@@ -127,17 +129,9 @@ pools_find(const struct pools *ps, const char *name, size_t len)
 }
 
 struct job *
-pools_job(const struct pools *ps, uint64_t id)
+pools_job(struct pools *ps, uint64_t id)
 {
-	struct map_node *n = map_find(&ps->jobs, map_hash_u64(id));
-
-	for (; n; n = map_find_next(n)) {
-		struct job *j = container_of(n, struct job, by_id);
-
-		if (j->id == id)
-			return j;
-	}
-	return NULL;
+	return ids_find(&ps->jobs, id);
 }
 
 static void

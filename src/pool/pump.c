@@ -70,15 +70,18 @@ is_carried(struct pool *p, struct worker *w, struct job *j)
 {
 	const char *why =
 		codec_payload_fits((enum codec_level)w->conf->protocol, j->payload, j->payload_len);
+	char *text;
 
 	if (!why)
 		return true;
 	queue_push_front(&p->queue, j);
-	if (w->conf->protocol != p->conf->protocol)
+	if (w->conf->protocol != p->conf->protocol) {
 		worker_retire(w, true);
-	else
-		pool_decide(j, JOB_CANCELLED, REASON_RELOAD,
-			    mem_printf("a reload has changed the pool's protocol: %s", why));
+		return false;
+	}
+	text = mem_printf("a reload has changed the pool's protocol: %s", why);
+	pool_decide(j, JOB_CANCELLED, REASON_RELOAD, text);
+	free(text);
 	return false;
 }
 
@@ -186,7 +189,7 @@ turn_away(struct pool *p, bool all, enum job_reason reason, const char *text)
 		struct job *j = container_of(it, struct job, link);
 
 		if (all || j->attached)
-			pool_decide(j, JOB_CANCELLED, reason, mem_strdup(text));
+			pool_decide(j, JOB_CANCELLED, reason, text);
 	}
 }
 
@@ -248,7 +251,7 @@ stop_worker(struct worker *w, bool fast, mono_t now)
 		struct job *j = worker_job(w, i);
 
 		if (j && !j->decided)
-			pool_decide(j, JOB_CANCELLED, reason, mem_strdup(text));
+			pool_decide(j, JOB_CANCELLED, reason, text);
 	}
 	if (w->state == SLOT_DOWN || w->state == SLOT_KILL)
 		return;

@@ -67,7 +67,8 @@ keep(struct pool *p, struct job *j, mono_t now)
 	list_append(&p->finished, &j->link);
 	p->finished_count++;
 	p->finished_bytes += job_bytes(j);
-	timer_set(loop_timers(p->pools->loop), &j->timer, mono_add(now, keep_us));
+	j->run->timer.on_due = settle_on_job_due;
+	timer_set(loop_timers(p->pools->loop), &j->run->timer, mono_add(now, keep_us));
 }
 
 static void
@@ -141,7 +142,7 @@ finish(struct pool *p, struct job *j, mono_t now)
 	}
 	if (j->in_flight)
 		take_from_worker(p, j, now);
-	timer_clear(loop_timers(p->pools->loop), &j->timer);
+	timer_clear(loop_timers(p->pools->loop), &j->run->timer);
 	j->run->ended = now;
 	j->decided = false;
 	job_move(j, (enum job_state)j->verdict, (enum job_reason)j->reason);
@@ -175,10 +176,10 @@ settle_jobs(struct pool *p, mono_t now)
 void
 settle_on_job_due(struct timer *t, mono_t now)
 {
-	struct job *j = container_of(t, struct job, timer);
+	struct job *j = container_of(t, struct job_run, timer)->job;
 	struct pool *p = job_pool(j);
 	struct worker *w;
-	char limit[FORMAT_MAX];
+	char limit[FORMAT_MAX], text[FORMAT_MAX + 32];
 
 	(void)now;
 	if (job_is_over(j)) {
@@ -200,7 +201,8 @@ settle_on_job_due(struct timer *t, mono_t now)
 	if (j->decided || w->broken)
 		return;
 	format_duration(limit, job_timeout_us(j, p->conf->job.timeout_us));
-	pool_decide(j, JOB_FAILED, REASON_TIMEOUT, mem_printf("took longer than %s", limit));
+	(void)snprintf(text, sizeof(text), "took longer than %s", limit);
+	pool_decide(j, JOB_FAILED, REASON_TIMEOUT, text);
 	mishap_job(w, j, LOG_EVENT_JOB_TIMEOUT,
 		   w->answers ? "" :
 				", and was its worker's first: is the output buffered? "

@@ -204,7 +204,7 @@ end_job(unsigned n, enum job_state verdict, enum job_reason reason, const char *
 {
 	if (job(n)->state == JOB_QUEUED && verdict != JOB_CANCELLED)
 		begin_job(n);
-	pool_decide(job(n), verdict, reason, mem_strdup(text));
+	pool_decide(job(n), verdict, reason, text);
 }
 
 void

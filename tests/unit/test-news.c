@@ -182,7 +182,7 @@ test_states(void **state)
 	pool_cancel(a);
 	expect("");
 	begin(b);
-	pool_decide(b, JOB_FAILED, REASON_ERROR, mem_strdup("no"));
+	pool_decide(b, JOB_FAILED, REASON_ERROR, "no");
 	turn();
 	expect("0:cancelled 1:failed pool ");
 	worker.count = 0;
@@ -249,7 +249,7 @@ test_account(void **state)
 	say("OUT three\nOK\n");
 	turn();
 	assert_int_equal(pool_bytes(pool), 0);
-	assert_int_equal(pools->job_count, 0);
+	assert_int_equal(pools->jobs.count, 0);
 	buf_free(&heard);
 }
 

@@ -165,7 +165,7 @@ test_random(void **state)
 	expect(want);
 	assert_int_equal(client->reply_count, 0);
 	assert_int_equal(client->reply_bytes, 0);
-	assert_int_equal(pools->job_count, 0);
+	assert_int_equal(pools->jobs.count, 0);
 }
 
 /* ---- outcomes ---- */
@@ -363,7 +363,7 @@ test_slots_budget(void **state)
 	(void)state;
 	run_many(18000);
 	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
-	assert_int_equal(pools->job_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(pools->jobs.count, CLIENT_SLOTS_MAX);
 	assert_true(client->stream.held);
 	done(5); /* not the first: its reply is still owed */
 	turn();
@@ -373,7 +373,7 @@ test_slots_budget(void **state)
 	turn(); /* six are out: six more come in */
 	turn();
 	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
-	assert_int_equal(pools->job_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(pools->jobs.count, CLIENT_SLOTS_MAX);
 	assert_true(client->stream.held);
 	for (unsigned n = 6; n < 2006; n++)
 		done(n);
@@ -547,7 +547,7 @@ test_disconnect_with_many(void **state)
 	assert_null(job(2));
 	assert_int_equal(job(3)->state, JOB_QUEUED); /* a SUBMIT is nobody's connection's */
 	assert_null(job(3)->waiters);
-	assert_int_equal(pools->job_count, 1);
+	assert_int_equal(pools->jobs.count, 1);
 }
 
 static void

@@ -94,7 +94,7 @@ test_withdrawn_is_as_if_never_submitted(void **state)
 	pool_withdraw(goes);
 	assert_int_equal(pool->queue.count, 1);
 	assert_int_equal(pool->queue.bytes, 5);
-	assert_int_equal(pools->job_count, 1);
+	assert_int_equal(pools->jobs.count, 1);
 	assert_null(pools_job(pools, id));
 	assert_ptr_equal(pools_job(pools, stays->id), stays);
 	/* The key is free, for another payload too, and the id is not used again. */
