@@ -10,6 +10,7 @@
 #define ARGV_FIRST 8  /* arguments to make room for at first */
 #define ARGV_KEEP 256 /* and to keep it for */
 #define INLINE_KEEP 4096
+#define DIGITS_MAX 19 /* of a number in a header line: those of INT64_MAX */
 
 void
 resp_parser_init(struct resp_parser *p, const struct resp_limits *limits)
@@ -60,17 +61,23 @@ bad_byte(struct resp_parser *p, unsigned char c)
 }
 
 static bool
+grow_argv(struct resp_parser *p)
+{
+	size_t cap = p->argv_cap ? p->argv_cap * 2 : ARGV_FIRST;
+	struct resp_slice *argv = reallocarray(p->argv, cap, sizeof(*argv));
+
+	if (!argv)
+		return false;
+	p->argv = argv;
+	p->argv_cap = cap;
+	return true;
+}
+
+static inline bool
 push_arg(struct resp_parser *p, const char *data, size_t len)
 {
-	if (p->argc == p->argv_cap) {
-		size_t cap = p->argv_cap ? p->argv_cap * 2 : ARGV_FIRST;
-		struct resp_slice *argv = reallocarray(p->argv, cap, sizeof(*argv));
-
-		if (!argv)
-			return false;
-		p->argv = argv;
-		p->argv_cap = cap;
-	}
+	if (p->argc == p->argv_cap && !grow_argv(p))
+		return false;
 	p->argv[p->argc++] = (struct resp_slice){data, len};
 	return true;
 }
@@ -92,62 +99,61 @@ follow_data(struct resp_parser *p, const char *data)
  * leading zeros: so a line that may still be good has at most 21 bytes, and it
  * costs nothing to read it from its start whenever bytes arrive.
  */
-static enum resp_result
-read_number(const char *s, size_t len, int64_t *ret, size_t *ret_used)
+static inline enum resp_result
+read_number(const char **at, const char *end, int64_t *ret)
 {
-	bool negative = len > 0 && s[0] == '-';
-	size_t first = negative, i = first;
-	int64_t n = 0;
+	bool negative = *at < end && **at == '-';
+	const char *first = *at + negative, *s = first;
+	const char *stop = end - first > DIGITS_MAX ? first + DIGITS_MAX : end;
+	uint64_t n = 0; /* so many digits do not overflow it */
 
-	for (; i < len && s[i] >= '0' && s[i] <= '9'; i++) {
-		if (i > first && n == 0)
-			return RESP_BAD;
-		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, s[i] - '0', &n))
-			return RESP_BAD;
-	}
-	if (i == len)
-		return RESP_AGAIN;
-	if (i == first || s[i] != '\r' || (negative && n == 0))
+	for (; s < stop && *s >= '0' && *s <= '9'; s++)
+		n = n * 10 + (uint64_t)(*s - '0');
+	if (n > INT64_MAX || (s > first + 1 && *first == '0'))
 		return RESP_BAD;
-	if (i + 1 == len)
+	if (s == end)
 		return RESP_AGAIN;
-	if (s[i + 1] != '\n')
+	if (s == first || *s != '\r' || (negative && n == 0))
 		return RESP_BAD;
-	*ret = negative ? -n : n;
-	*ret_used = i + 2;
+	if (s + 1 == end)
+		return RESP_AGAIN;
+	if (s[1] != '\n')
+		return RESP_BAD;
+	*ret = negative ? -(int64_t)n : (int64_t)n;
+	*at = s + 2;
 	return RESP_OK;
 }
 
 /* "*n": announced becomes n, or stays 0 for an empty command. */
 static enum resp_result
-read_count(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+read_count(struct resp_parser *p, const char **at, const char *end)
 {
-	size_t used;
+	const char *s = *at + 1;
 	int64_t n;
-	enum resp_result r = read_number(data + *pos + 1, len - *pos - 1, &n, &used);
+	enum resp_result r = read_number(&s, end, &n);
 
 	if (r == RESP_BAD || (r == RESP_OK && n > 0 && (uint64_t)n > p->limits->max_args))
 		return bad(p, "Protocol error: invalid multibulk length");
 	if (r != RESP_OK)
 		return r;
 	p->announced = n > 0 ? (size_t)n : 0;
-	*pos += 1 + used;
+	*at = s;
 	return RESP_OK;
 }
 
 /* "$n" */
-static enum resp_result
-read_length(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+static inline enum resp_result
+read_length(struct resp_parser *p, const char **at, const char *end)
 {
+	const char *s = *at + 1;
 	enum resp_result r;
-	size_t used;
 	int64_t n;
 
-	if (*pos == len)
+	if (*at == end)
 		return RESP_AGAIN;
-	if (data[*pos] != '$')
-		return bad_byte(p, (unsigned char)data[*pos]);
-	r = read_number(data + *pos + 1, len - *pos - 1, &n, &used);
+	if (**at != '$')
+		return bad_byte(p, (unsigned char)**at);
+	r = read_number(&s, end, &n);
 	if (r == RESP_BAD || (r == RESP_OK && (n < 0 || (uint64_t)n > p->limits->max_bulk)))
 		return bad(p, "Protocol error: invalid bulk length");
 	if (r != RESP_OK)
@@ -155,11 +161,11 @@ read_length(struct resp_parser *p, const char *data, size_t len, size_t *pos)
 	p->pending_len = (size_t)n;
 	p->has_pending = true;
 	p->checked = false;
-	*pos += 1 + used;
+	*at = s;
 	return RESP_OK;
 }
 
-static enum resp_result
+static inline enum resp_result
 check_body_end(struct resp_parser *p, const char *s)
 {
 	if (s[0] != '\r' || s[1] != '\n')
@@ -168,42 +174,48 @@ check_body_end(struct resp_parser *p, const char *s)
 	return RESP_OK;
 }
 
-static enum resp_result
-take_body(struct resp_parser *p, const char *data, size_t len)
+static inline enum resp_result
+take_body(struct resp_parser *p, const char **at, const char *end)
 {
-	const char *body = data + p->scanned;
-	size_t left = len - p->scanned;
+	size_t left = (size_t)(end - *at), n = p->pending_len;
 
-	if (left < 2 || left - 2 < p->pending_len)
+	if (left < 2 || left - 2 < n)
 		return RESP_AGAIN;
-	if (check_body_end(p, body + p->pending_len) != RESP_OK)
+	if (check_body_end(p, *at + n) != RESP_OK)
 		return RESP_BAD;
-	if (!push_arg(p, body, p->pending_len))
+	if (!push_arg(p, *at, n))
 		return bad(p, "out of memory");
-	p->scanned += p->pending_len + 2;
+	*at += n + 2;
 	return RESP_OK;
+}
+
+/* One argument, or what is left of it. */
+static inline enum resp_result
+take_arg(struct resp_parser *p, const char **at, const char *end)
+{
+	enum resp_result r = p->has_pending ? RESP_OK : read_length(p, at, end);
+
+	if (r != RESP_OK)
+		return r;
+	if (!p->checked && p->pending_len > p->limits->check_above) {
+		p->checked = true;
+		return RESP_LENGTH;
+	}
+	return take_body(p, at, end);
 }
 
 static enum resp_result
 take_args(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 {
-	enum resp_result r;
+	const char *at = data + p->scanned, *end = data + len;
+	enum resp_result r = RESP_OK;
 
 	follow_data(p, data);
-	while (p->argc < p->announced) {
-		if (!p->has_pending) {
-			r = read_length(p, data, len, &p->scanned);
-			if (r != RESP_OK)
-				return r;
-		}
-		if (!p->checked && p->pending_len > p->limits->check_above) {
-			p->checked = true;
-			return RESP_LENGTH;
-		}
-		r = take_body(p, data, len);
-		if (r != RESP_OK)
-			return r;
-	}
+	while (r == RESP_OK && p->argc < p->announced)
+		r = take_arg(p, &at, end);
+	p->scanned = (size_t)(at - data);
+	if (r != RESP_OK)
+		return r;
 	*ret_used = p->scanned;
 	p->scanned = 0;
 	p->announced = 0;
@@ -348,10 +360,10 @@ is_http(const char *s, size_t len)
 }
 
 static enum resp_result
-read_inline(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+read_inline(struct resp_parser *p, const char **at, const char *end)
 {
-	const char *line = data + *pos, *lf;
-	size_t left = len - *pos, n;
+	const char *line = *at, *lf;
+	size_t left = (size_t)(end - line), n;
 	size_t window = left < p->limits->max_inline ? left : p->limits->max_inline;
 
 	lf = p->scanned < window ? memchr(line + p->scanned, '\n', window - p->scanned) : NULL;
@@ -363,7 +375,7 @@ read_inline(struct resp_parser *p, const char *data, size_t len, size_t *pos)
 	}
 	p->scanned = 0;
 	n = (size_t)(lf - line);
-	*pos += n + 1;
+	*at = lf + 1;
 	if (is_http(line, n))
 		return RESP_HTTP;
 	return split_line(p, line, n);
@@ -377,50 +389,50 @@ read_inline(struct resp_parser *p, const char *data, size_t len, size_t *pos)
 static enum resp_result
 begin(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 {
+	const char *at = data, *end = data + len;
 	enum resp_result r = RESP_OK;
-	size_t pos = 0;
 
 	p->argc = 0;
-	while (pos < len) {
-		r = data[pos] == '*' ? read_count(p, data, len, &pos) :
-				       read_inline(p, data, len, &pos);
+	while (at < end) {
+		r = *at == '*' ? read_count(p, &at, end) : read_inline(p, &at, end);
 		if (r != RESP_OK || p->announced || p->argc)
 			break;
 	}
 	if (r == RESP_OK && p->announced) {
-		p->scanned = pos;
+		p->scanned = (size_t)(at - data);
 		p->base = data;
 		return take_args(p, data, len, ret_used);
 	}
 	if (r == RESP_OK && !p->argc)
 		r = RESP_AGAIN;
 	if (r == RESP_AGAIN || r == RESP_OK)
-		*ret_used = pos;
+		*ret_used = (size_t)(at - data);
 	return r;
 }
 
 /* After resp_skip(): go on as take_args() does, but keep nothing. */
 static enum resp_result
-drop_args(struct resp_parser *p, const char *data, size_t len, size_t *pos)
+drop_args(struct resp_parser *p, const char **at, const char *end)
 {
 	enum resp_result r;
 
 	while (p->argc < p->announced) {
-		size_t n;
+		size_t left, n;
 
 		if (!p->has_pending) {
-			r = read_length(p, data, len, pos);
+			r = read_length(p, at, end);
 			if (r != RESP_OK)
 				return r;
 		}
-		n = len - *pos < p->pending_len ? len - *pos : p->pending_len;
-		*pos += n;
+		left = (size_t)(end - *at);
+		n = left < p->pending_len ? left : p->pending_len;
+		*at += n;
 		p->pending_len -= n;
-		if (p->pending_len || len - *pos < 2)
+		if (p->pending_len || left - n < 2)
 			return RESP_AGAIN;
-		if (check_body_end(p, data + *pos) != RESP_OK)
+		if (check_body_end(p, *at) != RESP_OK)
 			return RESP_BAD;
-		*pos += 2;
+		*at += 2;
 		p->argc++;
 	}
 	return RESP_SKIPPED;
@@ -429,13 +441,13 @@ drop_args(struct resp_parser *p, const char *data, size_t len, size_t *pos)
 static enum resp_result
 drop(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 {
-	size_t pos = p->scanned;
-	enum resp_result r = drop_args(p, data, len, &pos);
+	const char *at = data + p->scanned;
+	enum resp_result r = drop_args(p, &at, data + len);
 
 	if (r == RESP_BAD)
 		return r;
 	p->scanned = 0;
-	*ret_used = pos;
+	*ret_used = (size_t)(at - data);
 	if (r == RESP_SKIPPED) {
 		p->skipping = false;
 		p->announced = 0;
