@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/command.h"
 
-#include <stdio.h>
-
 void
 fields_begin(struct fields *f, enum resp_proto proto)
 {
@@ -48,10 +46,14 @@ field_str(struct fields *f, const char *name, const char *value)
 void
 put_id(struct buf *out, uint64_t id)
 {
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
+	char digits[20];
+	size_t at = sizeof(digits);
 
-	resp_put_bulk(out, text, (size_t)n);
+	do {
+		digits[--at] = (char)('0' + id % 10);
+		id /= 10;
+	} while (id);
+	resp_put_bulk(out, digits + at, sizeof(digits) - at);
 }
 
 void
