@@ -5,10 +5,10 @@
 #include "base/text.h"
 #include "control/multi.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define WORD_MAX 64		 /* a longer first word is no command's */
 #define ARGUMENT_MAX (64 * 1024) /* of an argument that is no payload */
@@ -30,22 +30,67 @@ command_at(size_t i)
 	return NULL;
 }
 
+static inline unsigned
+fold(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
 bool
 slice_is(const struct resp_slice *s, const char *word)
 {
-	return s->len == strlen(word) && !strncasecmp(s->data, word, s->len);
+	size_t i = 0;
+
+	while (i < s->len && word[i] &&
+	       (s->data[i] == word[i] || fold(s->data[i]) == fold(word[i])))
+		i++;
+	return i == s->len && !word[i];
+}
+
+/* ---- finding its row ---- */
+
+#define PLACES 256 /* a power of two, far above the number of rows */
+
+/* All rows, each at the place of its name or the next free one. */
+static const struct command *index_[PLACES];
+
+static unsigned
+place_of(const char *name, size_t len)
+{
+	unsigned ends = len ? fold(name[0]) * 8 + fold(name[len - 1]) : 0;
+
+	return (ends + (unsigned)len * 64) % PLACES;
+}
+
+static void
+index_rows(void)
+{
+	const struct command *row;
+
+	for (size_t i = 0; (row = command_at(i)); i++) {
+		unsigned at = place_of(row->name, strlen(row->name));
+
+		assert(i < PLACES / 2);
+		while (index_[at])
+			at = (at + 1) % PLACES;
+		index_[at] = row;
+	}
 }
 
 const struct command *
 command_find(const char *name, size_t len)
 {
 	struct resp_slice s = {.data = name, .len = len};
+	static bool indexed;
+	unsigned at;
 
-	for (size_t f = 0; f < FAMILIES; f++)
-		for (const struct command *row = families[f]; row->name; row++)
-			if (slice_is(&s, row->name))
-				return row;
-	return NULL;
+	if (!indexed)
+		index_rows();
+	indexed = true;
+	at = place_of(name, len);
+	while (index_[at] && !slice_is(&s, index_[at]->name))
+		at = (at + 1) % PLACES;
+	return index_[at];
 }
 
 const char *
