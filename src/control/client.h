@@ -20,6 +20,7 @@
 
 #define CLIENT_READ_A_TURN (64 * 1024)
 #define CLIENT_TURN_US 2000 /* no command is begun later in a turn */
+#define CLIENT_BRIEF_MAX 32 /* but for so many that take next to nothing */
 
 struct multi;
 struct user;
@@ -72,6 +73,7 @@ struct client {
 	struct rights rights;
 	mono_t since;
 	uint64_t commands;
+	unsigned brief; /* commands that took next to nothing, since one that did not */
 	struct user *user;
 	struct list held; /* in user->ready or user->waiting, while the user's budget is full */
 	bool ready;	  /* and in which of them */

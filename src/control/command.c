@@ -346,6 +346,7 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 		carry_out(&r);
 	else
 		multi_queue(&r);
+	c->brief = r.row && r.row->brief ? c->brief + 1 : 0;
 }
 
 /* Before a long argument is buffered: is it for somebody who may, and for a pool

@@ -53,6 +53,7 @@ struct command {
 	enum command_in_multi in_multi;
 	bool subscribed; /* taken in RESP2 from a client that has subscribed */
 	bool defers;	 /* the reply may come later: r->out is not to be used then */
+	bool brief;	 /* takes no longer than its words are long: see client_is_late() */
 };
 
 /* A family's rows, ended by one without a name. */
