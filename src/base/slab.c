@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/slab.h"
 
-#include "base/list.h"
-
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -32,14 +31,14 @@ struct block {
 
 /* The head of a slab, which its blocks lie behind. */
 struct slab {
-	struct list link; /* in with_room[], unless it was found full */
+	struct slab *next, **at; /* in with_room[]; at: what points here, NULL: it was found full */
 	struct block *freed;
 	size_t used; /* blocks that are somebody's */
 	size_t cut;  /* bytes of the slab that have ever been a block, and the head */
 	_Alignas(STEP) char blocks[];
 };
 
-static struct list with_room[SIZES]; /* by size; those that were freed into last come first */
+static struct slab *with_room[SIZES]; /* by size; those that were freed into last come first */
 static size_t count;
 
 static size_t
@@ -48,98 +47,122 @@ size_index(size_t size)
 	return size ? (size - 1) / STEP : 0;
 }
 
+static void
+slab_link(struct slab *s, struct slab **all)
+{
+	s->next = *all;
+	s->at = all;
+	if (s->next)
+		s->next->at = &s->next;
+	*all = s;
+}
+
+static void
+slab_unlink(struct slab *s)
+{
+	*s->at = s->next;
+	if (s->next)
+		s->next->at = s->at;
+	s->at = NULL;
+}
+
 static struct slab *
-slab_new(struct list *all)
+slab_new(struct slab **all)
 {
 	void *memory;
 	struct slab *s;
 
-	if (!all->next)
-		list_init(all);
 	if (posix_memalign(&memory, SLAB_ALIGN, SLAB_SIZE) != 0)
 		return NULL;
 	s = memory;
 	*s = (struct slab){.cut = sizeof(*s)};
 	ASAN_POISON_MEMORY_REGION(s->blocks, SLAB_SIZE - sizeof(*s));
-	list_prepend(all, &s->link);
+	slab_link(s, all);
 	count++;
 	return s;
 }
 
 /* Let go of one that is empty, unless it is the only one that has room. */
 static void
-slab_drop(struct list *all, struct slab *s)
+slab_drop(struct slab *s, struct slab **all)
 {
-	if (all->next == all->prev)
+	if (*all == s && !s->next)
 		return;
-	list_remove(&s->link);
+	slab_unlink(s);
 	ASAN_UNPOISON_MEMORY_REGION(s->blocks, SLAB_SIZE - sizeof(*s));
 	free(s);
 	count--;
 }
 
-/* A block of the first slab that has one; those that have none leave the list. */
-static struct block *
-take(struct list *all, size_t block_size)
+/* The first slab that has a block to give; those that have none leave the list. */
+static struct slab *
+slab_find(struct slab **all, size_t block_size)
 {
 	struct slab *s;
+
+	while ((s = *all) && !s->freed && s->cut + block_size > SLAB_SIZE)
+		slab_unlink(s);
+	return s ? s : slab_new(all);
+}
+
+/* One that was none yet becomes a block that is free. Seldom: it is of no use inside of
+ * its caller. */
+__attribute__((noinline)) static bool
+block_cut(struct slab **all, size_t block_size)
+{
+	struct slab *s = slab_find(all, block_size);
 	struct block *b;
 
-	for (;;) {
-		s = all->next && !list_empty(all) ? container_of(all->next, struct slab, link) :
-						    slab_new(all);
-		if (!s)
-			return NULL;
-		b = s->freed;
-		if (b || s->cut + block_size <= SLAB_SIZE)
-			break;
-		list_remove(&s->link);
-	}
-	s->used++;
-	if (!b) {
-		b = (struct block *)((char *)s + s->cut);
-		s->cut += block_size;
-		ASAN_UNPOISON_MEMORY_REGION(b, block_size);
-		return b;
-	}
+	if (!s || s->freed)
+		return s;
+	b = (struct block *)((char *)s + s->cut);
 	ASAN_UNPOISON_MEMORY_REGION(b, block_size);
-	s->freed = b->next;
-	return b;
+	b->next = NULL;
+	s->freed = b;
+	s->cut += block_size;
+	return true;
 }
 
 void *
 slab_alloc(size_t size)
 {
 	size_t i = size_index(size), block_size = (i + 1) * STEP;
+	struct slab **all, *s;
 	struct block *b;
 
 	if (size > SLAB_MAX)
 		return malloc(size);
-	b = take(&with_room[i], block_size);
-	if (b)
-		ASAN_POISON_MEMORY_REGION((char *)b + size, block_size - size);
+	all = &with_room[i];
+	if ((!*all || !(*all)->freed) && !block_cut(all, block_size))
+		return NULL;
+	s = *all;
+	b = s->freed;
+	ASAN_UNPOISON_MEMORY_REGION(b, block_size);
+	s->freed = b->next;
+	s->used++;
+	ASAN_POISON_MEMORY_REGION((char *)b + size, block_size - size);
 	return b;
 }
 
 void
 slab_free(void *block, size_t size)
 {
-	size_t i = size_index(size);
+	size_t i = size_index(size), block_size = (i + 1) * STEP;
 	struct slab *s = (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_ALIGN - 1));
-	struct block *freed = block;
+	struct block *b = block;
 
 	if (!block || size > SLAB_MAX) {
 		free(block);
 		return;
 	}
-	if (!list_linked(&s->link))
-		list_prepend(&with_room[i], &s->link);
-	ASAN_UNPOISON_MEMORY_REGION(block, (i + 1) * STEP); /* the link may be larger than it */
-	freed->next = s->freed;
-	s->freed = freed;
-	ASAN_POISON_MEMORY_REGION(block, (i + 1) * STEP);
+	if (!s->at)
+		slab_link(s, &with_room[i]);
+	ASAN_UNPOISON_MEMORY_REGION(b, block_size); /* the link may be larger than it was */
+	b->next = s->freed;
+	s->freed = b;
+	ASAN_POISON_MEMORY_REGION(b, block_size);
 	if (!--s->used)
-		slab_drop(&with_room[i], s);
+		slab_drop(s, &with_room[i]);
 }
 
 size_t
