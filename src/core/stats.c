@@ -34,11 +34,9 @@ bucket_value(unsigned b)
 static void
 histogram_turn(struct histogram *h, mono_t now)
 {
-	int64_t window = now.us / WINDOW_US;
-
-	if (window == h->window)
+	if (now.us < h->until)
 		return;
-	if (window == h->window + 1) {
+	if (now.us < h->until + WINDOW_US) {
 		memcpy(h->before, h->now, sizeof(h->before));
 		h->n_before = h->n_now;
 	} else {
@@ -47,7 +45,7 @@ histogram_turn(struct histogram *h, mono_t now)
 	}
 	memset(h->now, 0, sizeof(h->now));
 	h->n_now = 0;
-	h->window = window;
+	h->until = (now.us / WINDOW_US + 1) * WINDOW_US;
 }
 
 void
@@ -144,10 +142,10 @@ window_turn(struct window *w, mono_t now)
 }
 
 void
-window_add(struct window *w, mono_t now)
+window_add(struct window *w, uint64_t n, mono_t now)
 {
 	window_turn(w, now);
-	w->counts[w->slot % (WINDOW_SLOTS + 1)]++;
+	w->counts[w->slot % (WINDOW_SLOTS + 1)] += n;
 }
 
 uint64_t
@@ -168,10 +166,10 @@ rate_turn(struct rate *r, mono_t now)
 }
 
 void
-rate_add(struct rate *r, mono_t now)
+rate_add(struct rate *r, uint64_t n, mono_t now)
 {
 	rate_turn(r, now);
-	r->counts[r->second % (RATE_SECONDS + 1)]++;
+	r->counts[r->second % (RATE_SECONDS + 1)] += n;
 }
 
 uint64_t

@@ -19,7 +19,7 @@
 struct histogram {
 	uint32_t now[HISTOGRAM_BUCKETS], before[HISTOGRAM_BUCKETS];
 	uint64_t n_now, n_before;
-	int64_t window; /* number of the minute that now belongs to */
+	int64_t until; /* µs: when the minute is over that now is of */
 };
 
 #define TALLY_BOUNDS 16
@@ -78,9 +78,9 @@ void histogram_add(struct histogram *h, int64_t us, mono_t now);
 /* The value (µs) that permille of 1000 are at or below; -1 when there is none. */
 int64_t histogram_quantile(struct histogram *h, unsigned permille, mono_t now);
 
-void window_add(struct window *w, mono_t now);
+void window_add(struct window *w, uint64_t n, mono_t now);
 uint64_t window_sum(struct window *w, mono_t now);
 
-void rate_add(struct rate *r, mono_t now);
+void rate_add(struct rate *r, uint64_t n, mono_t now);
 /* Per second, over the last RATE_SECONDS whole seconds, times 10. */
 uint64_t rate_per_10s(struct rate *r, mono_t now);

@@ -277,7 +277,6 @@ on_answer(struct worker *w, const struct codec_event *ev)
 			answer_record(w, f.job, ev);
 	}
 	clock_next(w, now);
-	worker_shelve(w);
 	pool_wake(w->pool);
 	if (w->answers == 1 || w->ended || w->retiring)
 		worker_note(w); /* it is good: what held back the others may end; or was its last */
@@ -356,24 +355,32 @@ on_event(struct worker *w, const struct codec_event *ev)
 	}
 }
 
-void
-worker_read(struct worker *w)
+/* One message. False: there is no whole one, or a bad one. */
+static bool
+read_one(struct worker *w)
 {
 	struct buf *in = &w->chan.in;
 	struct codec_event ev;
 	size_t used;
 
-	while (buf_len(in) && !w->broken) {
-		enum codec_result r =
-			codec_decode(&w->codec, buf_head(in), buf_len(in), &used, &ev);
-
-		if (r == CODEC_AGAIN)
-			return;
-		if (r == CODEC_BAD) {
-			worker_break(w, mem_strdup(w->codec.error));
-			return;
-		}
+	switch (codec_decode(&w->codec, buf_head(in), buf_len(in), &used, &ev)) {
+	case CODEC_AGAIN:
+		return false;
+	case CODEC_BAD:
+		worker_break(w, mem_strdup(w->codec.error));
+		return false;
+	case CODEC_EVENT:
 		on_event(w, &ev);
 		buf_consume(in, used);
+		return true;
 	}
+	return false;
+}
+
+void
+worker_read(struct worker *w)
+{
+	while (buf_len(&w->chan.in) && !w->broken && read_one(w))
+		;
+	worker_shelve(w); /* it has answered, perhaps, and has room */
 }

@@ -21,12 +21,9 @@ count_end(struct pool *p, const struct job *j, mono_t now)
 	switch ((enum job_state)j->state) {
 	case JOB_DONE:
 		st->done++;
-		rate_add(&st->done_rate, now);
-		window_add(&st->done_lately, now);
 		break;
 	case JOB_FAILED:
 		st->failed++;
-		window_add(&st->failed_lately, now);
 		if (failed_as[j->reason])
 			(*(uint64_t *)(void *)((char *)st + failed_as[j->reason]))++;
 		break;
@@ -157,15 +154,28 @@ finish(struct pool *p, struct job *j, mono_t now)
 		keep(p, j, now);
 }
 
-void
-settle_jobs(struct pool *p, mono_t now)
+static void
+settle_decided(struct pool *p, mono_t now)
 {
+	struct stats *st = &p->stats;
+	uint64_t done = st->done, failed = st->failed;
 	struct list *l;
 
 	while ((l = list_first(&p->decided))) {
 		list_remove(l);
 		finish(p, container_of(l, struct job, link), now);
 	}
+	rate_add(&st->done_rate, st->done - done, now);
+	window_add(&st->done_lately, st->done - done, now);
+	window_add(&st->failed_lately, st->failed - failed, now);
+}
+
+void
+settle_jobs(struct pool *p, mono_t now)
+{
+	struct list *l;
+
+	settle_decided(p, now);
 	while ((l = list_first(&p->overdue)))
 		unkeep(p, container_of(l, struct job, link));
 	while (p->finished_bytes > p->conf->job.keep_memory && (l = list_first(&p->finished)))

@@ -210,7 +210,7 @@ test_rate_counts_whole_seconds(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		start(NULL);
 		for (int n = 0; n < 5; n++)
-			rate_add(&r, at(100 * USEC_PER_SEC + n));
+			rate_add(&r, 1, at(100 * USEC_PER_SEC + n));
 		assert_int_equal(rate_per_10s(&r, at(rows[i].now)), rows[i].rate);
 	}
 }
@@ -224,8 +224,9 @@ test_rate_steady(void **state)
 		int64_t full = second < 10 ? second : 10;
 
 		assert_int_equal(rate_at(second), 7 * full);
-		for (int n = 0; n < 7; n++)
-			rate_add(&r, at(second * USEC_PER_SEC + n * 1000));
+		for (int n = 0; n < 4; n++) /* 0 + … + 3, and 1 */
+			rate_add(&r, (uint64_t)n, at(second * USEC_PER_SEC + n * 1000));
+		rate_add(&r, 1, at(second * USEC_PER_SEC + 4000));
 		assert_int_equal(rate_at(second), 7 * full);
 	}
 	for (int64_t gone = 0; gone <= 12; gone++) /* and runs out */
@@ -245,7 +246,7 @@ test_rate_gaps(void **state)
 		uint64_t want = 0;
 
 		for (uint64_t n = random_next(&seed) % 5; n > 0; n--) {
-			rate_add(&r, at(second * USEC_PER_SEC));
+			rate_add(&r, 1, at(second * USEC_PER_SEC));
 			added[second]++;
 		}
 		second += (int64_t)(random_next(&seed) % 16);
@@ -271,7 +272,7 @@ test_window(void **state)
 		uint64_t want = 0;
 
 		for (uint64_t n = random_next(&seed) % 5; n > 0; n--) {
-			window_add(&w, at(second * USEC_PER_SEC));
+			window_add(&w, 1, at(second * USEC_PER_SEC));
 			added[second]++;
 		}
 		for (int64_t s = oldest; s <= second; s++)
