@@ -79,7 +79,7 @@ entry_over(struct await_entry *e, const struct job *j)
 }
 
 static void
-on_done(struct job_waiter *w, const struct job *j)
+on_done(struct job_waiter *w, struct job *j)
 {
 	struct await_entry *e = container_of(w, struct await_entry, waiter);
 	struct await *a = e->await;

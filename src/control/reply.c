@@ -3,6 +3,7 @@
 #include "control/reply.h"
 
 #include "base/mem.h"
+#include "base/slab.h"
 #include "control/user.h"
 
 #include <stdlib.h>
@@ -25,11 +26,11 @@ last_reply(const struct client *c)
 static struct reply *
 reply_new(struct client *c)
 {
-	struct reply *r = mem_new(sizeof(*r));
+	struct reply *r = slab_alloc(sizeof(*r));
 
-	r->client = c;
-	r->proto = c->proto;
-	r->muted = c->mute;
+	if (!r)
+		mem_out();
+	*r = (struct reply){.client = c, .proto = c->proto, .muted = c->mute};
 	list_init(&r->reload);
 	list_append(r->muted ? &c->muted : &c->replies, &r->link);
 	c->reply_count++;
@@ -39,7 +40,7 @@ reply_new(struct client *c)
 void
 reply_count(struct reply *r)
 {
-	size_t bytes = buf_len(&r->out) + (r->await ? await_bytes(r->await) : 0);
+	size_t bytes = buf_len(&r->out) + r->end.len + (r->await ? await_bytes(r->await) : 0);
 
 	r->client->reply_bytes += bytes - r->counted;
 	r->counted = bytes;
@@ -49,7 +50,7 @@ reply_count(struct reply *r)
 static bool
 reply_is_taken(const struct reply *r)
 {
-	return r->job || r->await || r->kept_id || list_linked(&r->reload);
+	return r->job || r->end.state || r->await || r->kept_id || list_linked(&r->reload);
 }
 
 static void
@@ -61,9 +62,10 @@ reply_free(struct reply *r)
 	list_remove(&r->reload);
 	r->client->reply_count--;
 	r->client->reply_bytes -= r->counted;
+	slab_free(r->end.text, r->end.len);
 	buf_free(&r->out);
 	await_free(r->await);
-	free(r);
+	slab_free(r, sizeof(*r));
 }
 
 /* ---- outcomes ---- */
@@ -82,30 +84,56 @@ static const struct {
 	[REASON_RELOAD] = {"CANCELLED", "the pool was taken out of the configuration"},
 };
 
+/* What is told of an end without a text. */
+static const char *
+default_text(enum job_state state, enum job_reason reason)
+{
+	return state == JOB_DONE ? "" : outcome_errors[reason].text;
+}
+
 const char *
 job_outcome_text(const struct job *j, size_t *ret_len)
 {
-	const char *text = "";
+	const char *text;
 
 	*ret_len = j->run->text_len;
 	if (*ret_len)
 		return j->run->text;
-	if (j->state != JOB_DONE)
-		text = outcome_errors[j->reason].text;
+	text = default_text((enum job_state)j->state, (enum job_reason)j->reason);
 	*ret_len = strlen(text);
 	return text;
+}
+
+static void
+put_outcome(struct buf *out, const struct outcome *end)
+{
+	const char *text = end->len ? end->text : default_text(end->state, end->reason);
+	size_t len = end->len ? end->len : strlen(text);
+
+	if (end->state == JOB_DONE)
+		resp_put_bulk(out, text, len);
+	else
+		resp_put_error(out, outcome_errors[end->reason].code, text, len);
+}
+
+/* The text stays the job's. */
+static struct outcome
+outcome_of(const struct job *j)
+{
+	return (struct outcome){
+		.state = (enum job_state)j->state,
+		.reason = (enum job_reason)j->reason,
+		.text = j->run->text,
+		.len = j->run->text_len,
+	};
 }
 
 void
 job_put_outcome(struct buf *out, const struct job *j)
 {
-	size_t len;
-	const char *text = job_outcome_text(j, &len);
+	struct outcome end = outcome_of(j);
 
-	if (j->state == JOB_DONE)
-		resp_put_bulk(out, text, len);
-	else
-		resp_put_error(out, outcome_errors[j->reason].code, text, len);
+	put_outcome(out, &end);
 }
 
 /* ---- a reply becomes ready ---- */
@@ -137,16 +165,28 @@ reply_end(struct reply *r)
 	client_note(c);
 }
 
+/* Its turn has not come. */
 static void
-on_done(struct job_waiter *w, const struct job *j)
+reply_keep(struct reply *r, struct job *j)
+{
+	r->end = outcome_of(j);
+	r->end.text = job_take_text(j, &r->end.len);
+	if (j->run->text_len && !r->end.text) /* it must not miss one unknowingly */
+		r->client->gone = true;
+}
+
+static void
+on_done(struct job_waiter *w, struct job *j)
 {
 	struct reply *r = container_of(w, struct reply, waiter);
 
 	/* What is kept anyway can stay where it is until a slow client has room for it. */
 	if (!j->attached && client_is_full(r->client))
 		r->kept_id = j->id;
+	else if (!r->muted && first_reply(r->client) == r)
+		job_put_outcome(&r->client->stream.out, j);
 	else if (!r->muted)
-		job_put_outcome(reply_begin(r), j);
+		reply_keep(r, j);
 	reply_end(r);
 }
 
@@ -264,13 +304,17 @@ client_news_hold(struct client *c, bool hold)
 	buf_free(aside);
 }
 
-/* Fetch what was not put into r->out. False: there is no room for it. */
+/* Put what is not in r->out. False: there is no room for it. */
 static bool
 reply_fetch(struct reply *r)
 {
 	struct client *c = r->client;
-	const struct job *j = r->await ? NULL : pools_job(c->server->pools, r->kept_id);
+	const struct job *j = r->kept_id ? pools_job(c->server->pools, r->kept_id) : NULL;
 
+	if (r->end.state) {
+		put_outcome(&c->stream.out, &r->end);
+		return true;
+	}
 	if (buf_len(&c->stream.out) > c->server->conf->control.client_memory)
 		return false;
 	if (r->await)

@@ -9,8 +9,17 @@
 #pragma once
 
 #include "control/client.h"
+#include "core/job.h"
 
 struct await;
+
+/* How a job has ended, kept until its reply's turn comes. */
+struct outcome {
+	enum job_state state; /* JOB_NEW: there is none here */
+	enum job_reason reason;
+	char *text; /* of slab_alloc(); NULL: none */
+	size_t len;
+};
 
 struct reply {
 	struct list link; /* in client->replies, or, muted, in client->muted */
@@ -21,7 +30,8 @@ struct reply {
 	struct list reload;  /* in server->asked or ->awaiting, while it waits for a reload */
 	uint64_t kept_id;    /* ready, but its outcome is still to be fetched; 0: it is here */
 	struct timer timer;
-	struct buf out;	       /* when it is ready */
+	struct outcome end;    /* of its job, when it is ready */
+	struct buf out;	       /* of replies that were there at once */
 	size_t counted;	       /* bytes that it holds and that are in client->reply_bytes */
 	enum resp_proto proto; /* that was in force when its command was read */
 	bool run;	       /* RUN, not RESULT */

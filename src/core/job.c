@@ -175,6 +175,26 @@ job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const 
 	j->reason = (uint8_t)reason;
 }
 
+char *
+job_take_text(struct job *j, size_t *ret_len)
+{
+	struct job_run *run = j->run;
+	char *text = run->text;
+
+	*ret_len = run->text_len;
+	if (!text)
+		return NULL;
+	if (j->attached && !j->waiters) {
+		run->text = NULL;
+		run->text_len = 0;
+		return text;
+	}
+	text = slab_alloc(*ret_len);
+	if (!text)
+		*ret_len = 0;
+	return text ? memcpy(text, run->text, *ret_len) : NULL;
+}
+
 size_t
 job_running_bytes(const struct job *j)
 {

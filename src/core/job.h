@@ -40,10 +40,11 @@ enum job_reason {
 struct job;
 
 /* Somebody who wants to know when a job is over. on_done is called once, from
- * the pump, with the waiter already taken off the job; it records and wakes. */
+ * the pump, with the waiter already taken off the job; it records, may take the
+ * job's text, and wakes. */
 struct job_waiter {
 	struct job_waiter *next, **at; /* at: what points here; NULL: it waits for nothing */
-	void (*on_done)(struct job_waiter *w, const struct job *job);
+	void (*on_done)(struct job_waiter *w, struct job *job);
 	const struct job_taker *taker; /* NULL: what it gets is no burden */
 };
 
@@ -123,6 +124,11 @@ bool job_is_unwanted(const struct job *j);
  * fails, and says so. */
 void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text,
 		size_t len);
+
+/* The text of j's end as the caller's own, *ret_len bytes of slab_alloc(): j's, where j
+ * is gone when the last of its waiters has been told and there is no other, else a copy.
+ * NULL: *ret_len is 0, or there is no memory. */
+char *job_take_text(struct job *j, size_t *ret_len);
 
 /* Bytes that j holds: while it goes on (payload and news), and with its end (text). */
 size_t job_running_bytes(const struct job *j);

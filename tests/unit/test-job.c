@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/slab.h"
 #include "core/job.h"
 
 #include "aborts.h"
@@ -307,6 +308,43 @@ test_decide_without_text(void **state)
 	job_free(j);
 }
 
+/* Only who is told last, of a job that goes then, gets the job's own text. */
+static void
+test_take_text(void **state)
+{
+	static const struct {
+		const char *text;
+		bool attached, others, taken;
+	} cases[] = {
+		{"text", true, false, true},   {"text", true, true, false},
+		{"text", false, false, false}, {"text", false, true, false},
+		{NULL, true, false, false},    {NULL, false, false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct job *j = make();
+		struct job_waiter w = {.on_done = NULL};
+		size_t want = cases[i].text ? 4 : 0, len = 1;
+		char *text;
+
+		j->attached = cases[i].attached;
+		if (cases[i].others)
+			job_add_waiter(j, &w);
+		job_decide(j, JOB_DONE, REASON_NONE, cases[i].text, want);
+		text = job_take_text(j, &len);
+		assert_int_equal(len, want);
+		assert_int_equal(!text, !want);
+		if (text)
+			assert_memory_equal(text, "text", 4);
+		assert_int_equal(j->run->text_len, cases[i].taken ? 0 : want);
+		assert_true(!text || text != j->run->text);
+		slab_free(text, len);
+		job_drop_waiter(&w);
+		job_free(j);
+	}
+}
+
 static void
 test_own_limits(void **state)
 {
@@ -342,6 +380,7 @@ main(void)
 		cmocka_unit_test(test_decide),
 		cmocka_unit_test(test_news),
 		cmocka_unit_test(test_decide_without_text),
+		cmocka_unit_test(test_take_text),
 		cmocka_unit_test(test_own_limits),
 	};
 

@@ -189,7 +189,7 @@ test_states(void **state)
 }
 
 static void
-on_done(struct job_waiter *w, const struct job *j)
+on_done(struct job_waiter *w, struct job *j)
 {
 	(void)w;
 	buf_putf(&heard, "%u:answered ", number(j));
