@@ -2,13 +2,18 @@
 /*
  * load - keeps a number of jobs outstanding, and times them.
  *
- *   load -s SOCKET [-p POOL] [-c CONNECTIONS] [-w WINDOW] [-b BYTES] [-t SECONDS | -n JOBS]
+ *   load -s SOCKET [-p POOL [-S]] [-c CONNECTIONS] [-w WINDOW] [-b BYTES] [-t SECONDS | -n JOBS]
  *
- * With -p it sends RUNs in RESP to that pool; without it plain lines, for the floor.
- * In both the reply has to be the payload, which names its request, so that replies
- * may come in any order. -w is how many are outstanding on each connection. Prints
- * one line: jobs, seconds, jobs a second, and the median and the 99th percentile of
- * the time from a request's write to the read that has its reply, in microseconds.
+ * With -p it sends RUNs in RESP to that pool, with -S SUBMITs; without it plain lines,
+ * for the floor. -w is how many are outstanding on each connection. The reply to a RUN
+ * or a line has to be the payload, which names its request, so that replies may come in
+ * any order (of a long one the first 4096 bytes are looked at, and its end); that to a
+ * SUBMIT is an id. Prints one line: jobs, seconds, jobs a second, the median and the
+ * 99th percentile of the time from a request's write to the read that has its reply, in
+ * microseconds, and megabytes of payload a second.
+ *
+ * It has to be cheap: it shares processors with what it measures. So all requests
+ * that can be outstanding are made at the start, and only their names are written.
  */
 #include <err.h>
 #include <errno.h>
@@ -18,19 +23,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define DIGITS 8 /* of a payload, that name its request */
+#define DIGITS 8  /* of a payload, octal, that name its request */
+#define LOOK 4096 /* bytes of a reply that are compared */
 #define EVENTS_MAX 64
 #define STEPS 32 /* of the histogram to each power of two: within 3 % */
+#define UNIT 64	 /* ns of its finest step */
 #define BUCKETS (STEPS * 40)
 
 struct options {
 	const char *socket;
 	const char *pool;
+	bool submit;
 	uint64_t connections;
 	uint64_t window;
 	uint64_t bytes;
@@ -50,11 +60,14 @@ struct frame {
 struct connection {
 	int fd;
 	bool blocked;
-	int64_t *sent;	/* when, of each request outstanding; 0: there is none */
-	unsigned *free; /* the names that are free, a stack */
-	size_t free_count;
-	char *out; /* as large as all that can be outstanding */
-	size_t out_len;
+	unsigned *names; /* a ring: of those outstanding, and, behind them, the free ones */
+	unsigned first;	 /* of the free ones */
+	unsigned last;	 /* where the next one that gets free is put */
+	unsigned count;	 /* outstanding */
+	int64_t *sent;	 /* by name: when; 0: it is free */
+	char *out;	 /* requests, a ring of as many as can be outstanding */
+	size_t made;	 /* of out: up to here are to be sent */
+	size_t left;	 /* so many bytes of it */
 	char *in;
 	size_t in_len;
 	size_t in_size;
@@ -97,14 +110,15 @@ need(size_t count, size_t size)
 static void
 count_latency(int64_t ns)
 {
-	uint64_t us = (uint64_t)ns / 1000;
-	unsigned shift = us < 2 * STEPS ? 0 : 58 - (unsigned)__builtin_clzll(us);
-	uint64_t bucket = shift * STEPS + (us >> shift);
+	uint64_t n = (uint64_t)ns / UNIT;
+	unsigned shift = n < 2 * STEPS ? 0 : 58 - (unsigned)__builtin_clzll(n);
+	uint64_t bucket = shift * STEPS + (n >> shift);
 
 	histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
 }
 
-static uint64_t
+/* In microseconds. */
+static double
 percentile(unsigned percent)
 {
 	uint64_t rest = (done * percent + 99) / 100;
@@ -114,7 +128,7 @@ percentile(unsigned percent)
 	while (i < BUCKETS - 1 && histogram[i] < rest)
 		rest -= histogram[i++];
 	shift = i < 2 * STEPS ? 0 : i / STEPS - 1;
-	return (uint64_t)(i - shift * STEPS) << shift;
+	return (double)((uint64_t)(i - shift * STEPS) << shift) * UNIT / 1000;
 }
 
 /* ---- requests and replies ---- */
@@ -138,8 +152,9 @@ frames_make(void)
 	if (o->pool) {
 		frame_end(&request,
 			  snprintf(request.head, sizeof(request.head),
-				   "*3\r\n$3\r\nRUN\r\n$%zu\r\n%s\r\n$%" PRIu64 "\r\n",
-				   strlen(o->pool), o->pool, o->bytes),
+				   "*3\r\n%s\r\n$%zu\r\n%s\r\n$%" PRIu64 "\r\n",
+				   o->submit ? "$6\r\nSUBMIT" : "$3\r\nRUN", strlen(o->pool),
+				   o->pool, o->bytes),
 			  "\r\n");
 		frame_end(&reply,
 			  snprintf(reply.head, sizeof(reply.head), "$%" PRIu64 "\r\n", o->bytes),
@@ -152,19 +167,24 @@ frames_make(void)
 	memset(payload, 'x', o->bytes);
 }
 
+static unsigned
+next_of(unsigned place)
+{
+	return place + 1 == options.window ? 0 : place + 1;
+}
+
 static void
 put_request(struct connection *c, int64_t now)
 {
-	unsigned name = c->free[--c->free_count];
-	unsigned rest = name;
-	char *at = c->out + c->out_len;
+	unsigned name = c->names[c->first];
+	char *digits = c->out + c->made + request.head_len;
 
-	for (unsigned i = DIGITS; i-- > 0; rest /= 10)
-		payload[i] = (char)('0' + rest % 10);
-	memcpy(at, request.head, request.head_len);
-	memcpy(at + request.head_len, payload, options.bytes);
-	memcpy(at + request.head_len + options.bytes, request.tail, request.tail_len);
-	c->out_len += request.len;
+	for (unsigned i = DIGITS, rest = name; i-- > 0; rest >>= 3)
+		digits[i] = (char)('0' + (rest & 7));
+	c->made = c->made + request.len == options.window * request.len ? 0 : c->made + request.len;
+	c->left += request.len;
+	c->first = next_of(c->first);
+	c->count++;
 	c->sent[name] = now;
 	begun++;
 }
@@ -175,23 +195,56 @@ bad_reply(const char *data)
 	errx(1, "not the reply that was expected: '%.*s'", (int)strcspn(data, "\r\n"), data);
 }
 
-static void
-take_reply(struct connection *c, const char *at, int64_t now)
+/* The name of the request that a reply is to. */
+static unsigned
+read_payload(const char *at)
 {
 	const char *body = at + reply.head_len;
+	size_t look = options.bytes < LOOK ? options.bytes : LOOK;
 	unsigned name = 0;
 
 	for (unsigned i = 0; i < DIGITS; i++)
-		name = name * 10 + (unsigned)(body[i] - '0');
+		name = name << 3 | ((unsigned char)body[i] ^ '0');
 	if (memcmp(at, reply.head, reply.head_len) != 0 || name >= options.window ||
-	    !c->sent[name] ||
-	    memcmp(body + DIGITS, payload + DIGITS, options.bytes - DIGITS) != 0 ||
+	    memcmp(body + DIGITS, payload + DIGITS, look - DIGITS) != 0 ||
 	    memcmp(body + options.bytes, reply.tail, reply.tail_len) != 0)
+		bad_reply(at);
+	return name;
+}
+
+/* The length of the id that a SUBMIT is replied with; 0: it is not whole. */
+static size_t
+read_id(const char *at, size_t len)
+{
+	const char *end = memchr(at, '\n', len);
+
+	if (*at != '$')
+		bad_reply(at);
+	if (!end)
+		return 0;
+	end = memchr(end + 1, '\n', len - (size_t)(end + 1 - at));
+	return end ? (size_t)(end + 1 - at) : 0;
+}
+
+/* The length of the first reply; 0: it is not whole. */
+static size_t
+take_reply(struct connection *c, const char *at, size_t len, int64_t now)
+{
+	size_t taken = options.submit ? read_id(at, len) : len < reply.len ? 0 : reply.len;
+	unsigned name;
+
+	if (!taken)
+		return 0;
+	name = options.submit ? c->names[c->last] : read_payload(at);
+	if (!c->sent[name])
 		bad_reply(at);
 	count_latency(now - c->sent[name]);
 	c->sent[name] = 0;
-	c->free[c->free_count++] = name;
+	c->names[c->last] = name;
+	c->last = next_of(c->last);
+	c->count--;
 	done++;
+	return taken;
 }
 
 /* ---- connections ---- */
@@ -211,14 +264,32 @@ connection_open(struct connection *c)
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) < 0)
 		err(1, "epoll_ctl");
 	c->sent = need(options.window, sizeof(*c->sent));
-	c->free = need(options.window, sizeof(*c->free));
-	while (c->free_count < options.window) {
-		c->free[c->free_count] = (unsigned)(options.window - 1 - c->free_count);
-		c->free_count++;
-	}
+	c->names = need(options.window, sizeof(*c->names));
 	c->out = need(options.window, request.len);
-	c->in_size = options.window * reply.len + 1024; /* an error may be longer */
+	for (unsigned i = 0; i < options.window; i++) {
+		char *at = c->out + i * request.len;
+
+		c->names[i] = i;
+		memcpy(at, request.head, request.head_len);
+		memcpy(at + request.head_len, payload, options.bytes);
+		memcpy(at + request.head_len + options.bytes, request.tail, request.tail_len);
+	}
+	c->in_size = options.window * (options.submit ? 32 : reply.len);
+	c->in_size += 1024; /* an error may be longer */
 	c->in = need(c->in_size + 1, 1);
+}
+
+static ssize_t
+send_ring(struct connection *c)
+{
+	size_t from = c->made >= c->left ? c->made - c->left :
+					   c->made + options.window * request.len - c->left;
+	size_t to_end = options.window * request.len - from;
+	size_t first = c->left < to_end ? c->left : to_end;
+	struct iovec parts[] = {{c->out + from, first}, {c->out, c->left - first}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = first < c->left ? 2 : 1};
+
+	return sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* All that may be sent, in one write where the socket takes it. */
@@ -229,18 +300,16 @@ connection_send(struct connection *c, int64_t now)
 	bool blocked;
 	ssize_t n;
 
-	while (c->free_count && begun < options.jobs && now < deadline)
+	while (c->count < options.window && begun < options.jobs && now < deadline)
 		put_request(c, now);
-	if (!c->out_len)
+	if (!c->left)
 		return;
-	n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = send_ring(c);
 	if (n < 0 && errno != EAGAIN)
 		err(1, "send");
-	if (n > 0) {
-		c->out_len -= (size_t)n;
-		memmove(c->out, c->out + n, c->out_len);
-	}
-	blocked = c->out_len > 0;
+	if (n > 0)
+		c->left -= (size_t)n;
+	blocked = c->left > 0;
 	if (blocked == c->blocked)
 		return;
 	c->blocked = blocked;
@@ -254,7 +323,7 @@ connection_receive(struct connection *c)
 {
 	ssize_t n = recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, MSG_DONTWAIT);
 	int64_t now = now_ns();
-	size_t used = 0;
+	size_t used = 0, taken;
 
 	if (n == 0)
 		errx(1, "the connection was closed");
@@ -262,10 +331,11 @@ connection_receive(struct connection *c)
 		err(1, "recv");
 	if (n > 0)
 		c->in_len += (size_t)n;
-	for (; c->in_len - used >= reply.len; used += reply.len)
-		take_reply(c, c->in + used, now);
+	while (used < c->in_len && (taken = take_reply(c, c->in + used, c->in_len - used, now)) > 0)
+		used += taken;
 	c->in_len -= used;
-	memmove(c->in, c->in + used, c->in_len);
+	if (used)
+		memmove(c->in, c->in + used, c->in_len);
 	c->in[c->in_len] = '\0';
 	if (c->in_len && c->in[0] != reply.head[0])
 		bad_reply(c->in);
@@ -291,13 +361,16 @@ options_read(int argc, char **argv)
 	struct options *o = &options;
 	int c;
 
-	while ((c = getopt(argc, argv, "s:p:c:w:b:t:n:")) != -1) {
+	while ((c = getopt(argc, argv, "s:p:Sc:w:b:t:n:")) != -1) {
 		switch (c) {
 		case 's':
 			o->socket = optarg;
 			break;
 		case 'p':
 			o->pool = optarg;
+			break;
+		case 'S':
+			o->submit = true;
 			break;
 		case 'c':
 			o->connections = number(optarg, 1, 10000);
@@ -306,7 +379,7 @@ options_read(int argc, char **argv)
 			o->window = number(optarg, 1, 1000000);
 			break;
 		case 'b':
-			o->bytes = number(optarg, DIGITS, 1 << 20);
+			o->bytes = number(optarg, DIGITS, 1 << 26);
 			break;
 		case 't':
 			o->seconds = number(optarg, 1, 3600);
@@ -318,8 +391,8 @@ options_read(int argc, char **argv)
 			exit(64);
 		}
 	}
-	if (!o->socket || optind < argc)
-		errx(64, "usage: load -s SOCKET [-p POOL] [-c CONNECTIONS] [-w WINDOW] "
+	if (!o->socket || (o->submit && !o->pool) || optind < argc)
+		errx(64, "usage: load -s SOCKET [-p POOL [-S]] [-c CONNECTIONS] [-w WINDOW] "
 			 "[-b BYTES] [-t SECONDS | -n JOBS]");
 }
 
@@ -339,12 +412,17 @@ run(void)
 int
 main(int argc, char **argv)
 {
+	struct rlimit files;
 	struct connection *all;
 	int64_t start;
 	double took;
 
 	options_read(argc, argv);
 	frames_make();
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd < 0)
 		err(1, "epoll_create1");
@@ -358,7 +436,8 @@ main(int argc, char **argv)
 		connection_send(&all[i], now_ns());
 	run();
 	took = (double)(now_ns() - start) / 1e9;
-	printf("jobs=%" PRIu64 " seconds=%.3f rate=%.0f p50_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
-	       done, took, (double)done / took, percentile(50), percentile(99));
+	printf("jobs=%" PRIu64 " seconds=%.3f rate=%.0f p50_us=%.1f p99_us=%.1f mb_s=%.1f\n", done,
+	       took, (double)done / took, percentile(50), percentile(99),
+	       (double)done * (double)options.bytes / took / 1e6);
 	return 0;
 }
