@@ -11,16 +11,19 @@ is not here is skipped. By hand, one or all of them:
 import argparse
 import contextlib
 import fcntl
+import functools
 import os
 import pathlib
+import re
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from common import Mistake, Skipped, background, end, figures
+from common import Mistake, Skipped, TOP, background, end, figures
 
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
@@ -35,10 +38,13 @@ class Peer:
     setting = ""  # in which it is timed: one line
     program = ""  # without which it is not here
 
+    ask_version = "--version"
+
     def version(self):
-        """What it says of itself: the first line."""
-        r = subprocess.run([self.find(), "--version"], stdout=subprocess.PIPE, check=False)
-        return r.stdout.decode().partition("\n")[0]
+        """What it says of itself, to the end of the number."""
+        argv = [self.find(), self.ask_version]
+        r = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
+        return re.match(r"\s*(.*?\d[\d.]*|)", r.stdout.decode()).group(1)
 
     def find(self):
         """Its program. Servers are in sbin, which is not on everyone's PATH."""
@@ -178,7 +184,97 @@ class Pool(Peer):
             yield run
 
 
-PEERS = [Pool(), Xargs(), Parallel()]
+# ---- servers between a client and workers, both in C ----------------------------------
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def listens(where):
+    """Does anybody take connections there, at a port or a path?"""
+    port = isinstance(where, int)
+    with socket.socket(socket.AF_INET if port else socket.AF_UNIX) as s:
+        return s.connect_ex(("127.0.0.1", where) if port else str(where)) == 0
+
+
+class Server(Peer):
+    wire = ""  # what bench/peers/client and worker call it
+
+    def where(self, folder):
+        """Where it listens: a path, or a port."""
+        return folder / "socket"
+
+    def command(self, folder, where):
+        """Its arguments."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def start(self, folder, workers, connections, window, payload):
+        where = self.where(folder)
+        server = [self.find(), *self.command(folder, where)]
+        worker = [TOP / "bench/peers/worker", self.wire, where]
+        client = [TOP / "bench/peers/client", "-c", connections, "-w", window, "-b", payload]
+
+        def run(seconds):
+            argv = [*client, "-t", seconds, self.wire, where]
+            r = subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, check=False, text=True)
+            if r.returncode != 0:
+                raise Mistake("%s: the client's exit status is %d" % (self.name, r.returncode))
+            return figures(r.stdout)
+
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(open(folder / "log", "wb"))
+            start = functools.partial(background, stdout=log, stderr=log)
+            stack.enter_context(start(server, lambda: listens(where)))
+            for _ in range(workers):
+                stack.enter_context(start(worker))
+            yield run
+
+
+class Gearmand(Server):
+    name = "gearmand"
+    packages = "gearman-job-server"
+    program = "gearmand"
+    wire = "gearman"
+    setting = "gearmand -t 4, loopback"
+
+    def where(self, folder):
+        return free_port()
+
+    def command(self, folder, where):
+        return ["-L", "127.0.0.1", "-p", where, "-t", 4, "-l", folder / "gearmand.log",
+                "-P", folder / "gearmand.pid"]
+
+
+class Beanstalkd(Server):
+    name = "beanstalkd"
+    packages = "beanstalkd"
+    program = "beanstalkd"
+    ask_version = "-v"
+    wire = "beanstalk"
+    setting = "a job tube and a reply tube each client, UNIX socket, put and delete and" \
+        " reserve in one write"
+
+    def command(self, folder, where):
+        return ["-l", "unix:%s" % where, "-z", 1 << 24]
+
+
+class Redis(Server):
+    name = "redis"
+    packages = "redis-server"
+    program = "redis-server"
+    wire = "redis"
+    setting = "a job list and a reply list each client, UNIX socket, LPUSH and BRPOP in one write"
+
+    def command(self, folder, where):
+        return ["--port", 0, "--unixsocket", where, "--save", "", "--appendonly", "no",
+                "--dir", folder]
+
+
+PEERS = [Gearmand(), Beanstalkd(), Redis(), Pool(), Xargs(), Parallel()]
 
 
 # ---- by hand --------------------------------------------------------------------------
