@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/buf.h"
 
-#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,15 +56,12 @@ buf_grow(struct buf *b, size_t need)
 }
 
 bool
-buf_reserve(struct buf *b, size_t n)
+buf_make_room(struct buf *b, size_t n)
 {
 	size_t len = buf_len(b);
 
 	if (b->failed)
 		return false;
-	/* A buffer that was never allocated has no tail to point at, even for n = 0. */
-	if (b->data && n <= buf_room(b))
-		return true;
 	if (n > SIZE_MAX - len) {
 		b->failed = true;
 		return false;
@@ -81,24 +77,9 @@ buf_reserve(struct buf *b, size_t n)
 }
 
 void
-buf_put(struct buf *b, const void *data, size_t n)
-{
-	if (n == 0 || !buf_reserve(b, n))
-		return;
-	memcpy(buf_tail(b), data, n);
-	buf_commit(b, n);
-}
-
-void
 buf_puts(struct buf *b, const char *s)
 {
 	buf_put(b, s, strlen(s));
-}
-
-void
-buf_putc(struct buf *b, char c)
-{
-	buf_put(b, &c, 1);
 }
 
 void
@@ -132,15 +113,6 @@ buf_put_u64(struct buf *b, uint64_t n)
 		n /= 10;
 	} while (n > 0);
 	buf_put(b, digits + at, sizeof digits - at);
-}
-
-void
-buf_consume(struct buf *b, size_t n)
-{
-	assert(n <= buf_len(b));
-	b->start += n;
-	if (b->start == b->end)
-		b->start = b->end = 0;
 }
 
 void

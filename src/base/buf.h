@@ -10,9 +10,11 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
 	char *data;
@@ -24,19 +26,13 @@ struct buf {
 
 void buf_free(struct buf *b);
 
-/* Make room for n bytes at the tail. False (and failed) when there is no memory. */
-bool buf_reserve(struct buf *b, size_t n);
+bool buf_make_room(struct buf *b, size_t n); /* buf_reserve() where there is none */
 
-void buf_put(struct buf *b, const void *data, size_t n);
 void buf_puts(struct buf *b, const char *s);
-void buf_putc(struct buf *b, char c);
 void buf_putf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* n in decimal, without printf. */
 void buf_put_u64(struct buf *b, uint64_t n);
-
-/* Drop n bytes from the head; n <= buf_len(). */
-void buf_consume(struct buf *b, size_t n);
 
 /* Give memory back when the buffer is empty and holds more than keep bytes. */
 void buf_trim(struct buf *b, size_t keep);
@@ -78,6 +74,39 @@ static inline void
 buf_commit(struct buf *b, size_t n)
 {
 	b->end += n;
+}
+
+/* Make room for n bytes at the tail, which is not NULL then, for n = 0 either. False (and
+ * failed) when there is no memory. */
+static inline bool
+buf_reserve(struct buf *b, size_t n)
+{
+	return (b->data && n <= buf_room(b) && !b->failed) || buf_make_room(b, n);
+}
+
+static inline void
+buf_put(struct buf *b, const void *data, size_t n)
+{
+	if (n == 0 || !buf_reserve(b, n))
+		return;
+	memcpy(buf_tail(b), data, n);
+	buf_commit(b, n);
+}
+
+static inline void
+buf_putc(struct buf *b, char c)
+{
+	buf_put(b, &c, 1);
+}
+
+/* Drop n bytes from the head; n <= buf_len(). */
+static inline void
+buf_consume(struct buf *b, size_t n)
+{
+	assert(n <= buf_len(b));
+	b->start += n;
+	if (b->start == b->end)
+		b->start = b->end = 0;
 }
 
 static inline bool
