@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUF_FIRST 256 /* bytes of the first allocation, at least */
+#define BUF_FIRST 256		   /* bytes of the first allocation, at least */
+#define BUF_FIRST_MAX (256 * 1024) /* and at most, where no more is asked for */
 
 void
 buf_free(struct buf *b)
@@ -28,24 +29,24 @@ buf_compact(struct buf *b)
 	b->end = len;
 }
 
-/* The next capacity that holds need bytes, or 0 when there is none. */
+/* The next capacity that holds need bytes, or 0 when there is none: twice the one before
+ * at least, so that a byte is moved but a few times. */
 static size_t
-buf_next_cap(size_t cap, size_t need)
+buf_next_cap(const struct buf *b, size_t need)
 {
-	if (cap < BUF_FIRST)
-		cap = BUF_FIRST;
-	while (cap < need) {
-		if (cap > SIZE_MAX / 2)
-			return 0;
-		cap *= 2;
-	}
-	return cap;
+	size_t cap = b->first > BUF_FIRST ? b->first : BUF_FIRST;
+
+	if (b->cap > SIZE_MAX / 2)
+		return 0;
+	if (b->cap)
+		cap = b->cap * 2;
+	return cap > need ? cap : need;
 }
 
 static bool
 buf_grow(struct buf *b, size_t need)
 {
-	size_t cap = buf_next_cap(b->cap, need);
+	size_t cap = buf_next_cap(b, need);
 	char *data = cap > 0 ? realloc(b->data, cap) : NULL;
 
 	if (!data)
@@ -118,10 +119,15 @@ buf_put_u64(struct buf *b, uint64_t n)
 void
 buf_trim(struct buf *b, size_t keep)
 {
+	size_t first = b->cap - b->cap / 8; /* so what was much is little again, sometime */
+
 	if (buf_len(b) > 0 || b->cap <= keep)
 		return;
 	free(b->data);
-	*b = (struct buf){.failed = b->failed};
+	*b = (struct buf){
+		.first = (uint32_t)(first < BUF_FIRST_MAX ? first : BUF_FIRST_MAX),
+		.failed = b->failed,
+	};
 }
 
 void

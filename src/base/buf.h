@@ -18,9 +18,10 @@
 
 struct buf {
 	char *data;
-	size_t start; /* first unread byte */
-	size_t end;   /* one past the last byte */
-	size_t cap;   /* bytes allocated */
+	size_t start;	/* first unread byte */
+	size_t end;	/* one past the last byte */
+	size_t cap;	/* bytes allocated */
+	uint32_t first; /* bytes to allocate next time, at least: nearly as many as the last time */
 	bool failed;
 };
 
@@ -34,7 +35,8 @@ void buf_putf(struct buf *b, const char *fmt, ...) __attribute__((format(printf,
 /* n in decimal, without printf. */
 void buf_put_u64(struct buf *b, uint64_t n);
 
-/* Give memory back when the buffer is empty and holds more than keep bytes. */
+/* Give memory back when the buffer is empty and holds more than keep bytes. What is put
+ * into it next is expected to be as much again. */
 void buf_trim(struct buf *b, size_t keep);
 /* The same where it is not empty, but less than a quarter full. */
 void buf_shrink(struct buf *b, size_t keep);

@@ -161,6 +161,50 @@ test_trim(void **state)
 	buf_free(&b);
 }
 
+/* What was put into it last time has room at once, or nearly; and once it is little again
+ * that is forgotten. */
+static void
+test_first(void **state)
+{
+	static const char much[400000];
+	struct buf b = {0};
+	size_t cap;
+
+	(void)state;
+	for (size_t n = 1; n <= sizeof(much); n = n * 2 + 1) {
+		buf_put(&b, much, n);
+		cap = b.cap;
+		buf_consume(&b, buf_len(&b));
+		buf_trim(&b, 0);
+		assert_null(b.data);
+		buf_putc(&b, 'x');
+		assert_true(b.cap <= cap && (b.cap >= cap - cap / 8 || b.cap == 256 * 1024));
+	}
+	for (int i = 0; i < 100; i++) {
+		buf_consume(&b, buf_len(&b));
+		buf_trim(&b, 0);
+		buf_putc(&b, 'x');
+	}
+	assert_int_equal(b.cap, 256);
+	buf_free(&b);
+}
+
+/* Room for much more than there is is no more than that. */
+static void
+test_exact(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	buf_puts(&b, "head");
+	assert_true(buf_reserve(&b, 100000));
+	assert_int_equal(b.cap, 100004);
+	buf_commit(&b, 100000);
+	buf_putc(&b, 'x');
+	assert_int_equal(b.cap, 200008);
+	buf_free(&b);
+}
+
 static void
 test_shrink(void **state)
 {
@@ -219,6 +263,7 @@ main(void)
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_queue),
 		cmocka_unit_test(test_reserve), cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_trim),	cmocka_unit_test(test_shrink),
+		cmocka_unit_test(test_first),	cmocka_unit_test(test_exact),
 		cmocka_unit_test(test_steal),
 	};
 
