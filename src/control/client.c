@@ -196,6 +196,7 @@ client_step(struct client *c)
 	switch (resp_parse(&c->parser, buf_head(in), buf_len(in), &used)) {
 	case RESP_AGAIN:
 		buf_consume(in, used);
+		c->stream.expected = resp_missing(&c->parser, buf_len(in));
 		return used && buf_len(in);
 	case RESP_OK:
 		c->commands++;
@@ -276,8 +277,9 @@ may_read(struct stream *s)
 
 	if (!may && !c->more)
 		stream_hold(s, true);
-	s->turn_max = user_is_full(c) && c->user->runner != c ? USER_NEXT_TO_NOTHING :
-								CLIENT_READ_A_TURN;
+	s->turn_max = user_is_full(c) && c->user->runner != c ?
+			      USER_NEXT_TO_NOTHING :
+			      (size_t)c->server->share * CLIENT_READ_A_COMMAND;
 	return may;
 }
 

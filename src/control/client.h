@@ -18,9 +18,10 @@
 #define CLIENT_NAME_MAX 64
 #define CLIENT_SLOTS_MAX 16384 /* replies owed to one connection */
 
-#define CLIENT_READ_A_TURN (64 * 1024)
-#define CLIENT_TURN_US 2000 /* no command is begun later in a turn */
-#define CLIENT_BRIEF_MAX 32 /* but for so many that take next to nothing */
+#define CLIENT_READ_A_TURN (256 * 1024)
+#define CLIENT_READ_A_COMMAND 1024 /* for each that it may have carried out in a turn */
+#define CLIENT_TURN_US 2000	   /* no command is begun later in a turn */
+#define CLIENT_BRIEF_MAX 32	   /* but for so many that take next to nothing */
 
 struct multi;
 struct user;

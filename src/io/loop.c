@@ -25,6 +25,7 @@ struct loop {
 	mono_t armed; /* when the clock's source wakes us; MONO_NEVER: it does not */
 	bool again;
 	struct timers timers;
+	struct buf input;    /* the streams' */
 	int64_t watchdog_us; /* within which the service manager wants to hear of us; 0: it does not */
 	struct timer watchdog; /* a turn is all it is for */
 	mono_t fed;	       /* when it last did, or could not */
@@ -200,6 +201,7 @@ loop_free(struct loop *l)
 	sd_event_unref(l->event);
 	fd_close(&l->epoll_fd);
 	timers_free(&l->timers);
+	buf_free(&l->input);
 	free(l);
 }
 
@@ -232,6 +234,12 @@ struct timers *
 loop_timers(struct loop *l)
 {
 	return &l->timers;
+}
+
+struct buf *
+loop_input(struct loop *l)
+{
+	return &l->input;
 }
 
 int

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/mono.h"
 #include "core/timer.h"
 
@@ -48,6 +49,9 @@ void loop_again(struct loop *l);
 /* The time at which the current batch of events began. */
 mono_t loop_now(const struct loop *l);
 struct timers *loop_timers(struct loop *l);
+/* The buffer that the streams read into, one after the other: empty, or without memory
+ * while one of them has it. */
+struct buf *loop_input(struct loop *l);
 
 /* Ping the service manager's watchdog where it asks for it. 1 yes, 0 it does
  * not ask, -errno. */

@@ -9,23 +9,92 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_SIZE (16 * 1024)	/* room made before a read */
+#define READ_SIZE (256 * 1024)	/* of the loop's buffer, more than a socket holds */
+#define ROOM_MIN (64 * 1024)	/* made before a read into one of our own */
+#define MOVE_MAX (64 * 1024)	/* unread, that may move to the loop's for the next read */
 #define KEEP_SIZE (4 * 1024)	/* what an empty buffer may hold on to */
 #define SHRINK_SIZE (64 * 1024) /* and one that is nearly empty */
+#define EXPECT_TIMES 8		/* as much as is there: so much room is made for what is to come */
+
+/* ---- the input's buffer ----
+ *
+ * All streams of a loop read into one buffer, which is always warm; so those that have
+ * nothing unread have no memory, and need none for a read. What their owners leave
+ * unread gets a buffer of its own, and what is large is read on into that one. */
+
+/* Room behind len bytes: for what is known to come in one piece, but not for much because
+ * of a few bytes, since who announces it need not send it. */
+static size_t
+room_behind(const struct stream *s, size_t len)
+{
+	size_t most = EXPECT_TIMES * len;
+
+	return ROOM_MIN + (s->expected < most ? s->expected : most);
+}
+
+static bool
+borrow(struct stream *s)
+{
+	struct buf *shared = loop_input(s->loop), own = s->in;
+
+	if (!buf_reserve(shared, READ_SIZE)) {
+		buf_free(shared);
+		return false;
+	}
+	buf_put(shared, buf_head(&own), buf_len(&own));
+	s->in = *shared;
+	*shared = (struct buf){0};
+	buf_free(&own);
+	s->borrowed = true;
+	return true;
+}
+
+static bool
+make_room(struct stream *s)
+{
+	if (s->borrowed)
+		return buf_reserve(&s->in, 1);
+	if (buf_len(&s->in) > MOVE_MAX)
+		return buf_reserve(&s->in, room_behind(s, buf_len(&s->in)));
+	return borrow(s);
+}
+
+/* It stays here where there is no memory for what is left in it. */
+static void
+give_back(struct stream *s)
+{
+	struct buf own = {0};
+	size_t len = buf_len(&s->in);
+
+	if (!s->borrowed)
+		return;
+	s->borrowed = false;
+	if (len > MOVE_MAX && !buf_reserve(&own, len + room_behind(s, len)))
+		return;
+	buf_put(&own, buf_head(&s->in), len);
+	if (buf_failed(&own))
+		return;
+	buf_consume(&s->in, len);
+	*loop_input(s->loop) = s->in;
+	s->in = own;
+}
 
 static void
-trim(struct buf *b)
+trim_out(struct stream *s)
 {
-	buf_trim(b, KEEP_SIZE);
-	if (buf_len(b))
-		buf_shrink(b, SHRINK_SIZE);
+	buf_trim(&s->out, KEEP_SIZE);
+	if (buf_len(&s->out))
+		buf_shrink(&s->out, SHRINK_SIZE);
 }
 
 void
 stream_trim(struct stream *s)
 {
-	trim(&s->in);
-	trim(&s->out);
+	give_back(s);
+	buf_trim(&s->in, KEEP_SIZE);
+	if (buf_len(&s->in) && !s->expected)
+		buf_shrink(&s->in, SHRINK_SIZE);
+	trim_out(s);
 }
 
 static void
@@ -55,37 +124,43 @@ stream_fail(struct stream *s, int error)
 	s->reset |= error == ECONNRESET;
 }
 
+/* One read, of at most *budget bytes. False: there is no more for now. */
+static bool
+read_once(struct stream *s, size_t *budget)
+{
+	size_t room;
+	ssize_t n;
+
+	if (!*budget || s->eof || s->rfd < 0)
+		return false;
+	if (!make_room(s)) {
+		stream_fail(s, ENOMEM);
+		return false;
+	}
+	room = buf_room(&s->in) < *budget ? buf_room(&s->in) : *budget;
+	do {
+		n = read(s->rfd, buf_tail(&s->in), room);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		if (errno != EAGAIN)
+			stream_fail(s, errno);
+		return false;
+	}
+	s->eof = n == 0;
+	buf_commit(&s->in, (size_t)n);
+	s->received += (uint64_t)n;
+	*budget -= (size_t)n;
+	return (size_t)n == room; /* else there is no more; EOF will be reported */
+}
+
 void
 stream_read(struct stream *s)
 {
 	size_t budget = s->turn_max;
 
-	while (budget && !s->eof && s->rfd >= 0) {
-		size_t room;
-		ssize_t n;
-
-		if (!buf_reserve(&s->in, READ_SIZE)) {
-			stream_fail(s, ENOMEM);
-			return;
-		}
-		room = buf_room(&s->in) < budget ? buf_room(&s->in) : budget;
-		n = read(s->rfd, buf_tail(&s->in), room);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			stream_fail(s, errno);
-			return;
-		}
-		if (n == 0)
-			s->eof = true;
-		buf_commit(&s->in, (size_t)n);
-		s->received += (uint64_t)n;
-		budget -= (size_t)n;
-		if ((size_t)n < room)
-			return; /* there is no more; EOF will be reported */
-	}
+	while (read_once(s, &budget))
+		;
+	give_back(s);
 }
 
 /* The channel takes bytes again. */
@@ -110,12 +185,13 @@ on_readable(struct watch *w, uint32_t events)
 {
 	struct stream *s = container_of(w, struct stream, rwatch);
 	size_t before = buf_len(&s->in);
+	size_t budget = s->turn_max;
 	bool ended = s->eof;
 
 	/* On a hang-up what was sent before it is still there to be read, and only
 	 * when it has been is the peer gone for its owner. */
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !s->held && may_read(s))
-		stream_read(s);
+		read_once(s, &budget);
 	if (events & EPOLLHUP && (s->eof || s->held))
 		s->hup = true;
 	if (events & EPOLLOUT)
@@ -207,7 +283,7 @@ stream_flush(struct stream *s)
 		s->sent += (uint64_t)n;
 		buf_consume(&s->out, (size_t)n);
 	}
-	trim(&s->out);
+	trim_out(s);
 	if (blocked != s->blocked || s->error) {
 		s->blocked = blocked;
 		stream_interest(s);

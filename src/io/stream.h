@@ -32,12 +32,14 @@ struct stream {
 	uint64_t sent;	   /* bytes written, ever */
 	uint64_t received; /* bytes read, ever */
 	size_t turn_max;   /* bytes read a turn */
+	size_t expected;   /* bytes that its owner knows to come behind those in s->in, or 0 */
 	int error;	   /* 0 or a positive errno: the channel is broken */
 	bool eof;	   /* the peer will send no more */
 	bool hup;	   /* the peer is gone, both ways */
 	bool reset;	   /* the peer went without having read all that we sent */
 	bool held;	   /* not reading, by stream_hold() */
 	bool blocked;	   /* the last write did not take all */
+	bool borrowed;	   /* s->in is the loop's buffer */
 };
 
 /* Both descriptors are nonblocking (rfd may equal wfd) and are consumed, on

@@ -365,6 +365,7 @@ read_one(struct worker *w)
 
 	switch (codec_decode(&w->codec, buf_head(in), buf_len(in), &used, &ev)) {
 	case CODEC_AGAIN:
+		w->chan.expected = codec_missing(&w->codec, buf_len(in));
 		return false;
 	case CODEC_BAD:
 		worker_break(w, mem_strdup(w->codec.error));

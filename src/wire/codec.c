@@ -32,6 +32,14 @@ codec_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 	return r;
 }
 
+size_t
+codec_missing(const struct codec *c, size_t len)
+{
+	size_t whole = c->body ? c->body + c->pending.len + 1 : c->last;
+
+	return whole > len ? whole - len : 0;
+}
+
 bool
 codec_cut_short(struct codec *c, const char *data, size_t len)
 {
@@ -109,6 +117,7 @@ codec_find_line(struct codec *c, const char *data, size_t len, size_t limit, siz
 	}
 	c->scanned = 0;
 	*ret_len = (size_t)(lf - data);
+	c->last = *ret_len + 1;
 	return CODEC_EVENT;
 }
 

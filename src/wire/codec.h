@@ -44,6 +44,7 @@ enum codec_result { CODEC_AGAIN, CODEC_EVENT, CODEC_BAD };
 struct codec {
 	enum codec_level level;
 	size_t max_result; /* bytes of a line's text or a frame's body */
+	size_t last;	   /* bytes of the last line */
 	size_t scanned;	   /* bytes searched for the end of the line, from the start of input */
 	bool answered;	   /* a message has been understood: from then on a bad line gets no hint */
 	size_t body;	   /* frame: header's length where a body is awaited, else 0 */
@@ -58,6 +59,10 @@ void codec_init(struct codec *c, enum codec_level level, size_t max_result);
  * the same bytes and more behind them. CODEC_BAD: the worker broke the protocol. */
 enum codec_result codec_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 			       struct codec_event *ret);
+
+/* After CODEC_AGAIN: so many bytes may well come behind the len that there are, since that was
+ * announced, or since the last line had as many. */
+size_t codec_missing(const struct codec *c, size_t len);
 
 /* At end of file: is there a message cut short in these (undecodable) bytes?
  * True also sets error. */

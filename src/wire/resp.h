@@ -74,6 +74,13 @@ void resp_parser_trim(struct resp_parser *p);
  * RESP_HTTP; its quotes are those of Redis. */
 enum resp_result resp_parse(struct resp_parser *p, const char *data, size_t len, size_t *ret_used);
 
+/* After RESP_AGAIN: so many bytes, at least, are known to come behind the len that there are. */
+static inline size_t
+resp_missing(const struct resp_parser *p, size_t len)
+{
+	return p->has_pending && !p->skipping ? p->scanned + p->pending_len + 2 - len : 0;
+}
+
 /* After RESP_LENGTH: drop this command, to the exact byte. argv is gone with the
  * bytes of the next call. */
 void resp_skip(struct resp_parser *p);

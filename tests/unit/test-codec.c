@@ -442,6 +442,31 @@ test_payload_fits(void **state)
 	}
 }
 
+/* What a body's header announces, and a line as long as the one before. */
+static void
+test_missing(void **state)
+{
+	static const char frame[] = "OK 1 1000\nabc", line[] = "OK 45678\nOK 4";
+	struct codec_event ev;
+	struct codec c;
+	size_t used;
+
+	(void)state;
+	codec_init(&c, CODEC_FRAME, 5000);
+	assert_int_equal(codec_missing(&c, 0), 0);
+	assert_int_equal(codec_decode(&c, frame, 13, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_missing(&c, 13), 10 + 1000 + 1 - 13);
+	codec_init(&c, CODEC_LINE, 5000);
+	assert_int_equal(codec_decode(&c, line, 4, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_missing(&c, 4), 0);
+	assert_int_equal(codec_decode(&c, line, 13, &used, &ev), CODEC_EVENT);
+	assert_int_equal(used, 9);
+	assert_int_equal(codec_decode(&c, line + 9, 4, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_missing(&c, 4), 5);
+	assert_int_equal(codec_missing(&c, 9), 0);
+	assert_int_equal(codec_missing(&c, 99), 0);
+}
+
 static void
 test_levels(void **state)
 {
@@ -526,6 +551,7 @@ main(void)
 		cmocka_unit_test(test_errors_fit),
 		cmocka_unit_test(test_jobs),
 		cmocka_unit_test(test_payload_fits),
+		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_garbage),
 	};

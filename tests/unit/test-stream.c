@@ -24,12 +24,15 @@ static struct loop_thread t;
 static struct stream s;
 static int in, out;	      /* the peer's: it reads from in and writes to out; -1: closed */
 static unsigned inputs, ends; /* up-calls */
+static size_t leaves;	      /* of the input, unread; SIZE_MAX: all of it */
 
 static void
 on_input(struct stream *stream)
 {
 	assert_ptr_equal(stream, &s);
 	inputs++;
+	if (buf_len(&s.in) > leaves)
+		buf_consume(&s.in, buf_len(&s.in) - leaves);
 }
 
 static void
@@ -80,6 +83,7 @@ start(void **state)
 	(void)state;
 	in = out = -1;
 	inputs = ends = 0;
+	leaves = SIZE_MAX;
 	s = (struct stream){.rfd = -1, .wfd = -1};
 	loop_thread_start(&t, NULL);
 	return 0;
@@ -252,6 +256,66 @@ test_large_turn(void **state)
 	turn();
 	assert_int_equal(inputs, 1);
 	check_input(text);
+}
+
+/* Send n bytes and have them read, each other than the 250 before it. */
+static void
+pass(size_t n)
+{
+	static unsigned char text[200000];
+	static unsigned next;
+
+	assert_true(n <= sizeof(text));
+	for (size_t i = 0; i < n; i++)
+		text[i] = (unsigned char)(next++ % 251);
+	assert_int_equal(write(out, text, n), n);
+	while (stream_unread(&s))
+		turn();
+	if (buf_len(&s.in))
+		assert_memory_equal(buf_tail(&s.in) - 1, text + n - 1, 1);
+	for (size_t i = 1; i < buf_len(&s.in); i++)
+		assert_int_equal((unsigned char)buf_head(&s.in)[i],
+				 ((unsigned char)buf_head(&s.in)[i - 1] + 1) % 251);
+}
+
+/* What is read at once costs no memory, and what is not no more than it is. */
+static void
+test_shared_input(void **state)
+{
+	static const size_t kept[] = {0, 1, 4096, 64 * 1024, 64 * 1024 + 1, 100000, 7, 0};
+
+	(void)state;
+	open_socket(256 * 1024);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		leaves = kept[i];
+		pass(120000);
+		assert_int_equal(buf_len(&s.in), kept[i]);
+		assert_true(s.in.cap <= 2 * kept[i] + 128 * 1024);
+		if (!kept[i])
+			assert_null(s.in.data);
+	}
+	assert_non_null(loop_input(t.loop)->data);
+	assert_int_equal(buf_len(loop_input(t.loop)), 0);
+}
+
+/* What is said to come has room, but not much more than a few times what is there. */
+static void
+test_expected(void **state)
+{
+	static const size_t expected[] = {0, 500000, 800000, SIZE_MAX / 2};
+	static const size_t room[] = {0, 500000, 800000, 800000};
+
+	(void)state;
+	open_socket(256 * 1024);
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		leaves = 100000;
+		s.expected = expected[i];
+		pass(100000);
+		assert_true(buf_room(&s.in) >= room[i]);
+		assert_true(buf_room(&s.in) < room[i] + 128 * 1024);
+		buf_consume(&s.in, buf_len(&s.in));
+		stream_trim(&s);
+	}
 }
 
 static void
@@ -712,6 +776,8 @@ main(void)
 		TEST(test_input_gathers),
 		TEST(test_turn_max),
 		TEST(test_large_turn),
+		TEST(test_shared_input),
+		TEST(test_expected),
 		TEST(test_read_outside_of_the_loop),
 		TEST(test_half_close),
 		TEST(test_hang_up),
