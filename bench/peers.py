@@ -12,11 +12,11 @@ import argparse
 import contextlib
 import fcntl
 import functools
+import glob
 import os
 import pathlib
 import re
 import selectors
-import shutil
 import socket
 import subprocess
 import sys
@@ -36,7 +36,7 @@ class Peer:
     name = ""
     packages = ""  # Debian's, with all that it needs
     setting = ""  # in which it is timed: one line
-    program = ""  # without which it is not here
+    program = ""  # without which it is not here; a pattern
 
     ask_version = "--version"
 
@@ -48,12 +48,12 @@ class Peer:
 
     def find(self):
         """Its program. Servers are in sbin, which is not on everyone's PATH."""
-        path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-        found = shutil.which(self.program, path=path)
-        if not found:
-            raise Skipped("%s is not here (Debian: apt-get install %s)" % (
-                self.program, self.packages))
-        return found
+        path = os.environ.get("PATH", os.defpath).split(":") + ["/usr/sbin", "/sbin"]
+        for folder in path:
+            for found in glob.glob(os.path.join(folder, self.program)):
+                return found
+        raise Skipped("%s is not here (Debian: apt-get install %s)" % (
+            self.program, self.packages))
 
     def start(self, folder, workers, connections, window, payload):
         """A context, in which it runs; yields run(seconds), which gives figures."""
@@ -207,19 +207,26 @@ class Server(Peer):
         """Where it listens: a path, or a port."""
         return folder / "socket"
 
-    def command(self, folder, where):
+    def command(self, folder, where, workers):
         """Its arguments."""
         raise NotImplementedError
+
+    def workers(self, where, workers):
+        """The commands of its workers."""
+        return [[TOP / "bench/peers/worker", self.wire, where]] * workers
+
+    def client(self, workers, connections, window):
+        """The options of the client."""
+        return ["-c", connections, "-w", window]
 
     @contextlib.contextmanager
     def start(self, folder, workers, connections, window, payload):
         where = self.where(folder)
-        server = [self.find(), *self.command(folder, where)]
-        worker = [TOP / "bench/peers/worker", self.wire, where]
-        client = [TOP / "bench/peers/client", "-c", connections, "-w", window, "-b", payload]
+        server = [self.find(), *self.command(folder, where, workers)]
+        client = [TOP / "bench/peers/client", *self.client(workers, connections, window)]
 
         def run(seconds):
-            argv = [*client, "-t", seconds, self.wire, where]
+            argv = [*client, "-b", payload, "-t", seconds, self.wire, where]
             r = subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, check=False, text=True)
             if r.returncode != 0:
                 raise Mistake("%s: the client's exit status is %d" % (self.name, r.returncode))
@@ -229,7 +236,7 @@ class Server(Peer):
             log = stack.enter_context(open(folder / "log", "wb"))
             start = functools.partial(background, stdout=log, stderr=log)
             stack.enter_context(start(server, lambda: listens(where)))
-            for _ in range(workers):
+            for worker in self.workers(where, workers):
                 stack.enter_context(start(worker))
             yield run
 
@@ -244,7 +251,7 @@ class Gearmand(Server):
     def where(self, folder):
         return free_port()
 
-    def command(self, folder, where):
+    def command(self, folder, where, workers):
         return ["-L", "127.0.0.1", "-p", where, "-t", 4, "-l", folder / "gearmand.log",
                 "-P", folder / "gearmand.pid"]
 
@@ -258,7 +265,7 @@ class Beanstalkd(Server):
     setting = "a job tube and a reply tube each client, UNIX socket, put and delete and" \
         " reserve in one write"
 
-    def command(self, folder, where):
+    def command(self, folder, where, workers):
         return ["-l", "unix:%s" % where, "-z", 1 << 24]
 
 
@@ -269,12 +276,49 @@ class Redis(Server):
     wire = "redis"
     setting = "a job list and a reply list each client, UNIX socket, LPUSH and BRPOP in one write"
 
-    def command(self, folder, where):
+    def command(self, folder, where, workers):
         return ["--port", 0, "--unixsocket", where, "--save", "", "--appendonly", "no",
                 "--dir", folder]
 
 
-PEERS = [Gearmand(), Beanstalkd(), Redis(), Pool(), Xargs(), Parallel()]
+class PhpFpm(Server):
+    name = "php-fpm"
+    packages = "php-fpm"
+    program = "php-fpm*"
+    ask_version = "-v"
+    wire = "fastcgi"
+    setting = "pm.static with WORKERS, opcache; a connection that is kept to each process," \
+        " over which its requests are pipelined"
+    CONF = """
+[global]
+error_log = {0}/php.log
+daemonize = no
+[bench]
+listen = {1}
+pm = static
+pm.max_children = {2}
+"""
+
+    def command(self, folder, where, workers):
+        conf = folder / "php-fpm.conf"
+        conf.write_text(self.CONF.format(folder, where, workers))
+        settings = ["zend_extension=opcache", "opcache.enable=1", "opcache.validate_timestamps=0",
+                    "enable_post_data_reading=0", "expose_php=0", "post_max_size=1G"]
+        root = ["--allow-to-run-as-root"] if os.geteuid() == 0 else []
+        return ["-n", *[word for s in settings for word in ("-d", s)], "-y", conf, *root]
+
+    def workers(self, where, workers):
+        return []
+
+    def client(self, workers, connections, window):
+        """With more connections than processes some would never be accepted."""
+        outstanding = connections * window
+        connections = min(workers, outstanding)
+        return ["-c", connections, "-w", -(-outstanding // connections),
+                "-q", HERE / "peers/echo.php"]
+
+
+PEERS = [Gearmand(), Beanstalkd(), Redis(), PhpFpm(), Pool(), Xargs(), Parallel()]
 
 
 # ---- by hand --------------------------------------------------------------------------

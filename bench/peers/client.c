@@ -2,7 +2,7 @@
 /*
  * client - keeps a number of jobs outstanding at a peer, and times them.
  *
- *   client [-c CONNECTIONS] [-w WINDOW] [-b BYTES] [-t SECONDS] WIRE SOCKET
+ *   client [-c CONNECTIONS] [-w WINDOW] [-b BYTES] [-t SECONDS] [-q QUEUE] WIRE SOCKET
  *
  * It does as bench/load does, and prints the same line. A reply has to be the payload,
  * which names its request. With a wire of queues each connection has a queue of its own
@@ -49,6 +49,7 @@ struct connection {
 
 static const struct wire *wire;
 static const char *where;
+static const char *queue = "jobs";
 static unsigned connections = 1, window = 32;
 static size_t payload_len = 16;
 static double seconds = 2;
@@ -118,7 +119,7 @@ ask(struct connection *c, int64_t now)
 
 		for (unsigned i = DIGITS; i-- > 0; rest /= 10)
 			payload[i] = (char)('0' + rest % 10);
-		wire->put(&c->asking.out, "jobs", front, payload, payload_len);
+		wire->put(&c->asking.out, queue, front, payload, payload_len);
 		c->sent[name] = now;
 		c->jobs++;
 		begun++;
@@ -174,11 +175,11 @@ connection_open(struct connection *c, unsigned number)
 	side_open(&c->asking, c);
 	if (!wire->take || window == 1) {
 		c->replies = &c->asking;
-		wire->hello(&c->asking.out, "jobs", c->queue);
+		wire->hello(&c->asking.out, queue, c->queue);
 	} else {
 		c->replies = &c->waiting;
 		side_open(&c->waiting, c);
-		wire->hello(&c->asking.out, "jobs", NULL);
+		wire->hello(&c->asking.out, queue, NULL);
 		wire->hello(&c->waiting.out, NULL, c->queue);
 	}
 }
@@ -249,7 +250,7 @@ options_read(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "c:w:b:t:")) != -1) {
+	while ((c = getopt(argc, argv, "c:w:b:t:q:")) != -1) {
 		if (c == 'c')
 			connections = (unsigned)number_at(optarg);
 		else if (c == 'w')
@@ -258,6 +259,8 @@ options_read(int argc, char **argv)
 			payload_len = number_at(optarg);
 		else if (c == 't')
 			seconds = strtod(optarg, NULL);
+		else if (c == 'q')
+			queue = optarg;
 		else
 			exit(64);
 	}

@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static const struct wire *const wires[] = {&wire_beanstalk, &wire_gearman, &wire_redis};
+static const struct wire *const wires[] = {&wire_beanstalk, &wire_fastcgi, &wire_gearman,
+					   &wire_redis};
 
 const struct wire *
 wire_find(const char *name)

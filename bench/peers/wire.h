@@ -62,7 +62,7 @@ struct wire {
 	void (*on_note)(struct bytes *out, const struct item *note);
 };
 
-extern const struct wire wire_beanstalk, wire_gearman, wire_redis;
+extern const struct wire wire_beanstalk, wire_fastcgi, wire_gearman, wire_redis;
 
 const struct wire *wire_find(const char *name);
 /* A path of a socket, or a port of this machine. Ends the program where it cannot. */
