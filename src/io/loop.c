@@ -2,6 +2,7 @@
 #include "io/loop.h"
 
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/notify.h"
@@ -18,12 +19,15 @@
 struct loop {
 	const struct loop_ops *ops;
 	void *ctx;
-	sd_event *event;
-	sd_event_source *clock;
 	int epoll_fd;
+	sd_event *event; /* signals and the clock */
+	struct watch event_watch;
+	sd_event_source *clock;
 	mono_t now;
 	mono_t armed; /* when the clock's source wakes us; MONO_NEVER: it does not */
 	bool again;
+	bool leaving;
+	int error; /* 0 or -errno: it cannot go on */
 	struct timers timers;
 	struct buf input;    /* the streams' */
 	int64_t watchdog_us; /* within which the service manager wants to hear of us; 0: it does not */
@@ -31,19 +35,31 @@ struct loop {
 	mono_t fed;	       /* when it last did, or could not */
 };
 
+/* All that sd-event has to tell; and have it watch for what it was set to. */
+static void
+loop_hear(struct loop *l)
+{
+	int r;
+
+	while ((r = sd_event_run(l->event, 0)) > 0)
+		;
+	if (r < 0)
+		l->error = r;
+}
+
 /* Sleep no longer than to the next deadline. A deadline that has moved away is
  * not worth a system call: the clock wakes us once for nothing, and is set then. */
 static void
 loop_arm(struct loop *l)
 {
-	mono_t next = l->again ? l->now : timers_next(&l->timers);
+	mono_t next = timers_next(&l->timers);
 
-	l->again = false;
-	if (!mono_before(next, l->armed))
+	if (l->again || !mono_before(next, l->armed))
 		return;
 	l->armed = next;
 	sd_event_source_set_time(l->clock, (uint64_t)next.us);
 	sd_event_source_set_enabled(l->clock, SD_EVENT_ONESHOT);
+	loop_hear(l);
 }
 
 /* sd-event's own way to do it waits for room, and stands still with a service
@@ -61,9 +77,9 @@ loop_feed(struct loop *l)
 		  mono_add(l->now, r < 0 ? l->watchdog_us / 4 : l->watchdog_us / 2));
 }
 
-/* Every handler ends here. The turn's time is taken anew: the batch may have
+/* Every batch ends here. The turn's time is taken anew: the batch may have
  * been long, and a deadline is judged after the answers that came before it. */
-static int
+static void
 loop_turn(struct loop *l)
 {
 	l->now = mono_now();
@@ -71,7 +87,6 @@ loop_turn(struct loop *l)
 	loop_feed(l);
 	l->ops->on_turn(l->ctx, l->now);
 	loop_arm(l);
-	return 0;
 }
 
 /* Those of a batch that come first, or the rest. */
@@ -86,23 +101,30 @@ dispatch(const struct epoll_event *events, int n, bool first)
 	}
 }
 
-/* The handlers never return an error: sd-event would disable their source. */
-static int
-on_epoll(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+/* Sleep until something is ready, or not at all where there is more to do. */
+static void
+loop_batch(struct loop *l)
 {
-	struct loop *l = userdata;
 	struct epoll_event events[BATCH];
-	int n;
+	int n = epoll_wait(l->epoll_fd, events, BATCH, l->again ? 0 : -1);
 
-	(void)s;
-	(void)revents;
+	if (n < 0 && errno != EINTR)
+		l->error = -errno;
+	l->again = false;
 	l->now = mono_now();
-	n = epoll_wait(fd, events, BATCH, 0);
 	dispatch(events, n, true);
 	dispatch(events, n, false);
-	return loop_turn(l);
 }
 
+static void
+on_event(struct watch *w, uint32_t events)
+{
+	(void)events;
+	loop_hear(container_of(w, struct loop, event_watch));
+}
+
+/* The handlers never return an error: sd-event would disable their source. Where they are
+ * called at the end of a turn there is another one. */
 static int
 on_clock(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -111,7 +133,8 @@ on_clock(sd_event_source *s, uint64_t usec, void *userdata)
 	(void)s;
 	(void)usec;
 	l->armed = MONO_NEVER;
-	return loop_turn(l);
+	l->again = true;
+	return 0;
 }
 
 static int
@@ -120,9 +143,9 @@ on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 	struct loop *l = userdata;
 
 	(void)s;
-	l->now = mono_now(); /* the last batch may be hours ago */
 	l->ops->on_signal(l->ctx, (int)si->ssi_signo);
-	return loop_turn(l);
+	l->again = true;
+	return 0;
 }
 
 static int
@@ -145,27 +168,25 @@ loop_add_signals(struct loop *l, const int *signals)
 }
 
 static int
-loop_add_sources(struct loop *l)
+loop_add_clock(struct loop *l)
 {
-	sd_event_source *hot;
 	int r;
 
-	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->epoll_fd < 0)
-		return -errno;
-	r = sd_event_add_io(l->event, &hot, l->epoll_fd, EPOLLIN, on_epoll, l);
-	if (r < 0)
-		return r;
-	sd_event_source_set_floating(hot, 1);
-	sd_event_source_unref(hot);
-	/* Accuracy 1 ms; the default is 250. Behind the descriptors, so that an
-	 * answer that is there is read before its job's deadline is judged. */
+	/* Accuracy 1 ms; the default is 250. */
 	r = sd_event_add_time(l->event, &l->clock, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
 			      on_clock, l);
 	if (r < 0)
 		return r;
-	sd_event_source_set_enabled(l->clock, SD_EVENT_OFF);
-	return sd_event_source_set_priority(l->clock, SD_EVENT_PRIORITY_NORMAL + 1);
+	return sd_event_source_set_enabled(l->clock, SD_EVENT_OFF);
+}
+
+static int
+loop_add_event(struct loop *l)
+{
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll_fd < 0)
+		return -errno;
+	return watch_add(l, &l->event_watch, sd_event_get_fd(l->event), EPOLLIN, on_event);
 }
 
 int
@@ -183,7 +204,9 @@ loop_new(const struct loop_ops *ops, void *ctx, const int *signals, struct loop 
 	if (r >= 0)
 		r = loop_add_signals(l, signals);
 	if (r >= 0)
-		r = loop_add_sources(l);
+		r = loop_add_clock(l);
+	if (r >= 0)
+		r = loop_add_event(l);
 	if (r < 0) {
 		loop_free(l);
 		return r;
@@ -197,9 +220,9 @@ loop_free(struct loop *l)
 {
 	if (!l)
 		return;
+	fd_close(&l->epoll_fd);
 	sd_event_source_disable_unref(l->clock);
 	sd_event_unref(l->event);
-	fd_close(&l->epoll_fd);
 	timers_free(&l->timers);
 	buf_free(&l->input);
 	free(l);
@@ -208,14 +231,19 @@ loop_free(struct loop *l)
 int
 loop_run(struct loop *l)
 {
+	loop_hear(l);
 	loop_turn(l);
-	return sd_event_loop(l->event);
+	while (!l->error && !l->leaving) {
+		loop_batch(l);
+		loop_turn(l);
+	}
+	return l->error;
 }
 
 void
 loop_exit(struct loop *l)
 {
-	sd_event_exit(l->event, 0);
+	l->leaving = true;
 }
 
 void

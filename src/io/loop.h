@@ -4,9 +4,10 @@
  *
  * Floor 3; only this floor includes sd-event. The daemon owns the loop. Hot
  * descriptors (clients, workers, their processes) are in one epoll of the
- * loop's own, which is a single sd-event source: a turn takes what is ready
- * there, then expires deadlines, then calls on_turn() once, where work moves.
- * So no peer can starve the pump, and a batch of events costs one pump.
+ * loop's own, and so is sd-event, with the signals and the clock: a turn takes
+ * what is ready there, then expires deadlines, then calls on_turn() once, where
+ * work moves. So no peer can starve the pump, and a batch of events costs one
+ * pump.
  */
 #pragma once
 
