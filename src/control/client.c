@@ -29,11 +29,17 @@ client_note(struct client *c)
 
 /* ---- budget ---- */
 
+/* bytes: of untaken replies, and of what a MULTI keeps. */
+static bool
+is_over_budget(const struct client *c, size_t bytes)
+{
+	return c->reply_count >= CLIENT_SLOTS_MAX || bytes > c->server->conf->control.client_memory;
+}
+
 bool
 client_over_budget(struct client *c)
 {
-	return c->reply_count >= CLIENT_SLOTS_MAX ||
-	       client_reply_bytes(c) + multi_bytes(c) > c->server->conf->control.client_memory;
+	return is_over_budget(c, client_reply_bytes(c) + multi_bytes(c));
 }
 
 size_t
@@ -52,7 +58,10 @@ client_goes_on(const struct client *c)
 static bool
 client_may_go_on(struct client *c)
 {
-	return client_goes_on(c) && !client_over_budget(c) && user_admits(c);
+	if (!client_goes_on(c))
+		return false;
+	user_count(c);
+	return !is_over_budget(c, c->counted - buf_len(&c->stream.in)) && user_admits(c);
 }
 
 /* ---- patience ---- */

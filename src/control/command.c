@@ -237,11 +237,12 @@ request_refuse(struct request *r, const struct pool *p)
 struct pool *
 request_pool(struct request *r, const struct resp_slice *name)
 {
-	struct pool *p = r->pool && name == &r->argv[1] ?
-				 r->pool :
-				 pools_find(r->server->pools, name->data, name->len);
+	struct pool *p;
 	char shown[128];
 
+	if (r->pool && name == &r->argv[1]) /* is_allowed() has found it */
+		return r->pool;
+	p = pools_find(r->server->pools, name->data, name->len);
 	if (!p) {
 		text_escape(shown, sizeof(shown), name->data, name->len);
 		resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are",

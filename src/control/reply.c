@@ -251,8 +251,9 @@ client_begin_command(struct client *c)
 void
 client_end_command(struct client *c)
 {
+	if (c->sink.data)
+		buf_free(&c->sink);
 	c->mute = false;
-	buf_free(&c->sink);
 }
 
 struct buf *

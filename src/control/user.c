@@ -92,11 +92,20 @@ release(struct user *u, uint64_t room)
 	}
 }
 
+/* Is anybody to go on, or going on, out of turn? */
+static bool
+has_waiting(const struct user *u)
+{
+	return u->runner || !list_empty(&u->ready) || !list_empty(&u->waiting);
+}
+
 static void
 go_on(struct user *u)
 {
 	uint64_t limit = u->server->conf->control.user_memory;
 
+	if (!has_waiting(u))
+		return;
 	if (u->bytes <= limit) {
 		u->runner = NULL;
 		release(u, limit - u->bytes);
@@ -138,7 +147,6 @@ user_admits(struct client *c)
 {
 	struct user *u = c->user;
 
-	user_count(c);
 	if (!user_is_full(c) || u->runner == c || c->counted < USER_NEXT_TO_NOTHING)
 		return true;
 	/* What has nothing to say is no runner; it is asked again when it has. */

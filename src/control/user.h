@@ -35,7 +35,8 @@ void user_leave(struct client *c);
 void user_count(struct client *c);
 bool user_is_full(const struct client *c);
 
-/* May c be read, and what it has sent be carried out? If not, it is noted when it may. */
+/* May c, which was counted just now, be read, and what it has sent be carried out? If
+ * not, it is noted when it may. */
 bool user_admits(struct client *c);
 /* Have c noted when there is room again. */
 void user_wait(struct client *c);
