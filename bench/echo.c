@@ -4,9 +4,10 @@
  *
  * It answers all that it has read with one write, as a worker does that takes its
  * batches as they come; lines may be of any length. The answer to a line that came alone
- * is not copied: "OK " is put before it where it lies.
+ * is not copied: "OK " is put before it where it lies. With an argument it says READY first.
  */
 #include <err.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,17 +97,20 @@ answer(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	(void)argv;
+	if (argc > 1)
+		say("READY\n", 6);
 	for (;;) {
 		ssize_t n;
 
 		bytes_need(&in, ROOM);
 		n = read(STDIN_FILENO, in.data + in.len, in.size - in.len);
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			return 0;
 		if (n < 0)
 			err(1, "read");
-		if (n == 0)
-			return 0;
 		in.len += (size_t)n;
 		answer();
 	}
