@@ -246,13 +246,13 @@ class Gearmand(Server):
     packages = "gearman-job-server"
     program = "gearmand"
     wire = "gearman"
-    setting = "gearmand -t 4, loopback"
+    setting = "gearmand -t 0 (no threads beside its own), on a TCP port of the machine"
 
     def where(self, folder):
         return free_port()
 
     def command(self, folder, where, workers):
-        return ["-L", "127.0.0.1", "-p", where, "-t", 4, "-l", folder / "gearmand.log",
+        return ["-L", "127.0.0.1", "-p", where, "-t", 0, "-l", folder / "gearmand.log",
                 "-P", folder / "gearmand.pid"]
 
 
@@ -262,7 +262,7 @@ class Beanstalkd(Server):
     program = "beanstalkd"
     ask_version = "-v"
     wire = "beanstalk"
-    setting = "a job tube and a reply tube each client, UNIX socket, put and delete and" \
+    setting = "a job tube, and a reply tube each client, on a UNIX socket; put, delete and" \
         " reserve in one write"
 
     def command(self, folder, where, workers):
@@ -274,7 +274,8 @@ class Redis(Server):
     packages = "redis-server"
     program = "redis-server"
     wire = "redis"
-    setting = "a job list and a reply list each client, UNIX socket, LPUSH and BRPOP in one write"
+    setting = "a job list, and a reply list each client, on a UNIX socket; LPUSH and BRPOP" \
+        " in one write; a client with a window takes all that is there by BLMPOP"
 
     def command(self, folder, where, workers):
         return ["--port", 0, "--unixsocket", where, "--save", "", "--appendonly", "no",
