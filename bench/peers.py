@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-from common import Mistake, Skipped, TOP, background, end, figures
+from common import PATIENCE, TOP, Mistake, Skipped, background, end, figures
 
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
@@ -94,18 +94,24 @@ class Lines:
                 raise Mistake("not a payload: %r" % line[:100])
             self.took.append(now - self.sent.pop(int(line[:8])))
 
+    def go_on(self, selector):
+        self.send()
+        if not selector.select(PATIENCE):
+            raise Mistake("%s: no job in %d s" % (self.p.args[0], PATIENCE))
+        self.receive()
+
     def run(self, seconds):
-        begin = time.monotonic()
+        """Its own start is not timed: the clock is set with the first lines back."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.p.stdout, selectors.EVENT_READ)
-            while time.monotonic() < begin + seconds:
-                self.send()
-                selector.select()
-                self.receive()
+            while not self.took:
+                self.go_on(selector)
+            self.took.clear()
+            begin = time.monotonic()
+            while time.monotonic() < begin + seconds or not self.took:
+                self.go_on(selector)
             elapsed = time.monotonic() - begin
         took = sorted(self.took)
-        if not took:
-            raise Mistake("%s: no job in %g s" % (self.p.args[0], seconds))
         return {
             "jobs/s": len(took) / elapsed,
             "p50 us": took[len(took) // 2] / 1e3,
@@ -179,7 +185,10 @@ class Pool(Peer):
             def run(seconds):
                 p.stdin.write(b"%g\n" % seconds)
                 p.stdin.flush()
-                return figures(p.stdout.readline().decode())
+                line = p.stdout.readline().decode()
+                if not line:
+                    raise Mistake("the pool has ended")
+                return figures(line)
 
             yield run
 
@@ -225,12 +234,17 @@ class Server(Peer):
         server = [self.find(), *self.command(folder, where, workers)]
         client = [TOP / "bench/peers/client", *self.client(workers, connections, window)]
 
+        if not client[0].exists():
+            raise Mistake("not here: %s (make bench)" % client[0])
+
         def run(seconds):
             argv = [*client, "-b", payload, "-t", seconds, self.wire, where]
-            r = subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, check=False, text=True)
-            if r.returncode != 0:
-                raise Mistake("%s: the client's exit status is %d" % (self.name, r.returncode))
-            return figures(r.stdout)
+            try:
+                return figures(subprocess.run(
+                    list(map(str, argv)), stdout=subprocess.PIPE, check=True, text=True,
+                    timeout=seconds + PATIENCE).stdout)
+            except subprocess.SubprocessError as e:
+                raise Mistake("%s: %s" % (self.name, e)) from None
 
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(open(folder / "log", "wb"))
