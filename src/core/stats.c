@@ -48,12 +48,18 @@ histogram_turn(struct histogram *h, mono_t now)
 	h->until = (now.us / WINDOW_US + 1) * WINDOW_US;
 }
 
+static void
+histogram_count(struct histogram *h, unsigned bucket, mono_t now)
+{
+	histogram_turn(h, now);
+	h->now[bucket]++;
+	h->n_now++;
+}
+
 void
 histogram_add(struct histogram *h, int64_t us, mono_t now)
 {
-	histogram_turn(h, now);
-	h->now[bucket_of(us)]++;
-	h->n_now++;
+	histogram_count(h, bucket_of(us), now);
 }
 
 int64_t
@@ -93,17 +99,27 @@ const struct tally_bound tally_bounds[TALLY_BOUNDS] = {
 	{3000 * USEC_PER_SEC, "3000.0"},
 };
 
-void
-tally_add(struct tally *t, int64_t us)
+static unsigned
+bound_of(int64_t us)
 {
 	unsigned b = 0;
 
-	if (us < 0)
-		us = 0;
 	while (b < TALLY_BOUNDS && us > tally_bounds[b].us)
 		b++;
-	t->counts[b]++;
-	t->sum_us += (uint64_t)us;
+	return b;
+}
+
+static void
+tally_count(struct tally *t, unsigned bound, int64_t us)
+{
+	t->counts[bound]++;
+	t->sum_us += us < 0 ? 0 : (uint64_t)us;
+}
+
+void
+tally_add(struct tally *t, int64_t us)
+{
+	tally_count(t, bound_of(us), us);
 }
 
 uint64_t
@@ -119,8 +135,13 @@ tally_up_to(const struct tally *t, unsigned bound)
 void
 timing_add(struct timing *t, int64_t us, mono_t now)
 {
-	histogram_add(&t->recent, us, now);
-	tally_add(&t->ever, us);
+	if (us != t->last_us) {
+		t->last_us = us;
+		t->last_bucket = bucket_of(us);
+		t->last_bound = bound_of(us);
+	}
+	histogram_count(&t->recent, t->last_bucket, now);
+	tally_count(&t->ever, t->last_bound, us);
 }
 
 /* A ring of n counts goes on from the one numbered *at to that numbered now. */

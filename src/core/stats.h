@@ -39,6 +39,9 @@ struct tally {
 struct timing {
 	struct histogram recent;
 	struct tally ever;
+	/* What the last one was, and where it was counted: those of a batch are often alike. */
+	int64_t last_us;
+	unsigned last_bucket, last_bound;
 };
 
 /* How many there were in the last five minutes: as many whole slots, and this one. */

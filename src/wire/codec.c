@@ -143,7 +143,8 @@ codec_find_verb(const char *line, size_t len, enum codec_verb *ret)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		size_t n = verbs[i].len;
 
-		if (len < n || memcmp(line, verbs[i].word, n) != 0)
+		if (len < n || line[0] != verbs[i].word[0] || line[1] != verbs[i].word[1] ||
+		    memcmp(line, verbs[i].word, n) != 0)
 			continue;
 		if (len > n && line[n] != ' ')
 			continue;

@@ -332,6 +332,10 @@ test_timing(void **state)
 	static struct timing t;
 
 	(void)state;
+	timing_add(&t, 0, at(0));
+	assert_int_equal(histogram_quantile(&t.recent, 1000, at(0)), 0);
+	assert_int_equal(tally_up_to(&t.ever, 0), 1);
+	memset(&t, 0, sizeof(t));
 	timing_add(&t, 200, at(0));
 	timing_add(&t, 2000, at(0));
 	assert_int_equal(tally_up_to(&t.ever, 1), 1);
@@ -339,6 +343,11 @@ test_timing(void **state)
 	assert_int_equal(histogram_quantile(&t.recent, 1000, at(10 * MINUTE)), -1);
 	assert_int_equal(tally_up_to(&t.ever, TALLY_BOUNDS), 2);
 	assert_int_equal(t.ever.sum_us, 2200);
+	for (unsigned n = 0; n < 3; n++) /* alike, over the minute's end */
+		timing_add(&t, 5, at((10 + n) * MINUTE));
+	assert_int_equal(tally_up_to(&t.ever, 0), 3);
+	assert_int_equal(t.recent.n_now, 1);
+	assert_int_equal(histogram_quantile(&t.recent, 1000, at(12 * MINUTE)), 5);
 }
 
 int
