@@ -110,7 +110,7 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	struct job_run *run = job_need_run(j);
 	uint64_t start;
 
-	assert(worker_can_take(w));
+	assert(w->count < w->ring);
 	run->worker = w->index;
 	run->pid = w->proc.pid;
 	run->started = MONO_NEVER;
@@ -256,16 +256,23 @@ answer_record(struct worker *w, struct job *j, const struct codec_event *ev)
 }
 
 static void
+on_unasked(struct worker *w, const struct codec_event *ev)
+{
+	char text[80];
+
+	text_escape(text, sizeof(text), ev->text ? ev->text : "", ev->len);
+	worker_break(w, mem_printf("sent an answer that no job waits for: '%s'", text));
+}
+
+static void
 on_answer(struct worker *w, const struct codec_event *ev)
 {
 	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
 	mono_t now = loop_now(w->pool->pools->loop);
 	struct flight f;
-	char text[80];
 
 	if (i >= w->count) {
-		text_escape(text, sizeof(text), ev->text ? ev->text : "", ev->len);
-		worker_break(w, mem_printf("sent an answer that no job waits for: '%s'", text));
+		on_unasked(w, ev);
 		return;
 	}
 	errlog_catch_up(&w->err);

@@ -237,7 +237,7 @@ int
 worker_spawn(struct worker *w, mono_t now)
 {
 	struct pool *p = w->pool;
-	struct spawn_fds fds;
+	struct spawn_fds fds = {-1, -1, -1, -1};
 	struct spawn how = {
 		.loader = p->pools->loader,
 		.command = p->conf->command,
