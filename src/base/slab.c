@@ -39,6 +39,7 @@ struct slab {
 };
 
 static struct slab *with_room[SIZES]; /* by size; those that were freed into last come first */
+static struct slab *kept[SIZES];      /* of these the one that was empty, and stayed */
 static size_t count;
 
 static size_t
@@ -82,12 +83,15 @@ slab_new(struct slab **all)
 	return s;
 }
 
-/* Let go of one that is empty, unless it is the only one that has room. */
+/* Let go of one that is empty; but one a size stays, since what was needed a moment ago
+ * is needed again in a moment. */
 static void
-slab_drop(struct slab *s, struct slab **all)
+slab_drop(struct slab *s, size_t i)
 {
-	if (*all == s && !s->next)
+	if (!kept[i] || kept[i]->used || kept[i] == s) {
+		kept[i] = s;
 		return;
+	}
 	slab_unlink(s);
 	ASAN_UNPOISON_MEMORY_REGION(s->blocks, SLAB_SIZE - sizeof(*s));
 	free(s);
@@ -162,7 +166,7 @@ slab_free(void *block, size_t size)
 	s->freed = b;
 	ASAN_POISON_MEMORY_REGION(b, block_size);
 	if (!--s->used)
-		slab_drop(s, &with_room[i]);
+		slab_drop(s, i);
 }
 
 size_t

@@ -4,8 +4,8 @@
  *
  * Floor 0. As malloc() and free(), for those who know the size at both ends:
  * blocks have no header, are cut from slabs of one size each, and the one that was
- * freed last is the next one out, while its memory is warm. A slab whose blocks are
- * all free goes back, but for one a size. What is larger than SLAB_MAX is
+ * freed last is the next one out, while its memory is warm. Slabs whose blocks are
+ * all free go back, but for one a size. What is larger than SLAB_MAX is
  * malloc()'s. For one thread, as everything here.
  */
 #pragma once
