@@ -33,6 +33,7 @@ pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf)
 	*p = (struct pool){.pools = ps,
 			   .place = place,
 			   .conf = conf,
+			   .name_len = strlen(conf->name),
 			   .timer.on_due = on_retry,
 			   .probation.on_due = on_probation,
 			   .untold.on_due = mishap_on_untold,

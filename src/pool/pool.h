@@ -43,6 +43,7 @@ struct pool {
 	struct pools *pools;
 	unsigned place; /* a number below pools->places, no other pool's: for tables beside */
 	const struct conf_pool *conf;
+	size_t name_len;	 /* of conf->name, which stays the same */
 	struct list woken;	 /* in pools->woken while there is something for the pump */
 	struct worker **workers; /* slots of them */
 	unsigned slots;		 /* places made so far: it only grows */

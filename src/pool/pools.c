@@ -120,10 +120,10 @@ struct pool *
 pools_find(const struct pools *ps, const char *name, size_t len)
 {
 	for (size_t i = 0; i < ps->count; i++) {
-		const char *have = ps->v[i]->conf->name;
+		struct pool *p = ps->v[i];
 
-		if (strlen(have) == len && !memcmp(have, name, len))
-			return ps->v[i];
+		if (p->name_len == len && !memcmp(p->conf->name, name, len))
+			return p;
 	}
 	return NULL;
 }
