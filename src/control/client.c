@@ -55,13 +55,20 @@ client_goes_on(const struct client *c)
 	return !c->gone && (c->exec || !c->closing);
 }
 
+/* By what user_count() has counted just now. */
+static bool
+was_over_budget(const struct client *c)
+{
+	return is_over_budget(c, c->counted - buf_len(&c->stream.in));
+}
+
 static bool
 client_may_go_on(struct client *c)
 {
 	if (!client_goes_on(c))
 		return false;
 	user_count(c);
-	return !is_over_budget(c, c->counted - buf_len(&c->stream.in)) && user_admits(c);
+	return !was_over_budget(c) && user_admits(c);
 }
 
 /* ---- patience ---- */
@@ -153,7 +160,7 @@ static void
 client_watch(struct client *c)
 {
 	client_note_life(c);
-	if (!client_over_budget(c))
+	if (!was_over_budget(c))
 		c->over_since = MONO_NEVER;
 	else if (mono_is_never(c->over_since))
 		c->over_since = loop_now(c->server->loop);
@@ -268,8 +275,8 @@ client_read(struct client *c)
 	if (!c->closing && !c->more &&
 	    buf_len(&c->stream.in) > c->server->conf->control.client_memory)
 		client_end(c, "Protocol error: a command larger than control.client_memory");
-	stream_hold(&c->stream, c->closing || stopped || client_over_budget(c));
 	user_count(c);
+	stream_hold(&c->stream, c->closing || stopped || was_over_budget(c));
 	client_note(c);
 	if (c->more && !stopped) {
 		c->server->cut_short++;
