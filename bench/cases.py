@@ -15,7 +15,7 @@ import time
 
 import peers
 from common import Mistake, Skipped, background
-from sides import (ECHO, FLOOD, LOAD, PREFORKCTL, PREFORKD, SPAWN, Control, Shape, calls_per_job,
+from sides import (ECHO, FLOOD, PREFORKCTL, PREFORKD, SPAWN, Control, Shape, calls_per_job,
                    conf_write, floor, instructions_per_job, preforkd, redis_benchmark,
                    redis_server, run_waiting, timed)
 

@@ -124,10 +124,10 @@ def markdown(results):
 PLOT = """
 set terminal svg size 800,{height} dynamic font "sans-serif,13" background "#ffffff"
 set output "{output}"
-set title "Jobs a second: 4 workers, 32 jobs of 16 bytes outstanding"
+set title "Jobs a second: 4 workers, 32 jobs of 16 bytes outstanding (logarithmic scale)"
 set logscale x
 set xrange [{least}:*]
-set yrange [-0.6:{last}.6] reverse
+set yrange [-0.6:{last}.6]
 set format x "%.0s%c"
 set grid x linecolor "#cccccc"
 set border 3 linecolor "#666666"
@@ -146,17 +146,18 @@ OURS, THEIRS = 0x1F6FB2, 0xA0A0A0
 
 
 def bars(results):
-    """name, jobs a second, is it preforkd: of the cases with 32 outstanding, the fastest first."""
-    names = {"unpipelined": "1 connection", "connections": "32 connections"}
+    """name, jobs a second, is it preforkd: of the cases with 32 outstanding, the slowest first."""
+    shown = {("unpipelined", side): side + ", 1 connection" for side in ("preforkd", "floor")}
+    shown["connections", "preforkd"] = "preforkd, redis-benchmark"
+    shown["connections", "preforkd, load"] = "preforkd, 32 connections"
+    shown["connections", "floor"] = "floor, 32 connections"
     found = []
-    for case in names:
+    for case in ("unpipelined", "connections"):
         for side, rounds in results.get(case, {"sides": {}})["sides"].items():
-            if side in ("preforkd", "floor"):
-                side = "%s, %s" % (side, names[case])
-            elif side.startswith("preforkd") or case == "unpipelined":
-                continue
-            found.append((side, median(rounds, "jobs/s"), side.startswith("preforkd")))
-    return sorted(found, key=lambda bar: -bar[1])
+            name = shown.get((case, side), side if case == "connections" else None)
+            if name:
+                found.append((name, median(rounds, "jobs/s"), side.startswith("preforkd")))
+    return sorted(found, key=lambda bar: bar[1])
 
 
 def plot(results, path):
