@@ -16,7 +16,7 @@ import time
 import peers
 from common import Mistake, Skipped, background
 from sides import (ECHO, FLOOD, PREFORKCTL, PREFORKD, SPAWN, Control, Shape, calls_per_job,
-                   conf_write, floor, instructions_per_job, preforkd, redis_benchmark,
+                   conf_write, floor, instructions_per_job, listens, preforkd, redis_benchmark,
                    redis_server, run_waiting, timed)
 
 CASES = {}
@@ -235,7 +235,7 @@ def beanstalkd_bytes(folder, jobs):
     path = folder / "beanstalkd"
     path.unlink(missing_ok=True)
     argv = ["beanstalkd", "-l", "unix:%s" % path]
-    with background(argv, path.exists) as p, socket.socket(socket.AF_UNIX) as s:
+    with background(argv, listens(path)) as p, socket.socket(socket.AF_UNIX) as s:
         s.connect(str(path))
         replies = s.makefile("rb")
 
@@ -323,7 +323,7 @@ def start(folder, options):
     def ours():
         conf, path = conf_write(folder, 64, 1, (ECHO, "ready"), ready)
         begin = time.monotonic()
-        with background([PREFORKD, *conf], path.exists), Control(path) as control:
+        with background([PREFORKD, *conf], listens(path)), Control(path) as control:
             control.await_up(64)
             return {"ms": 1000 * (time.monotonic() - begin)}
 

@@ -62,6 +62,16 @@ def timed(argv, lines, stdin, stdout):
     return {"lines/s": lines / took, "seconds": took, "cpu us/line": cpu / lines}
 
 
+def listens(path):
+    """A condition: somebody takes connections there."""
+
+    def condition():
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(str(path)) == 0
+
+    return condition
+
+
 # ---- a server: preforkd, or the floor ---------------------------------------------------
 
 
@@ -166,7 +176,7 @@ def conf_write(folder, workers, pipeline, command, more):
 def preforkd(folder, workers=4, pipeline=1, command=(ECHO,), more="", under=()):
     """A daemon with a pool named echo; under is a program that runs it, if any."""
     conf, path = conf_write(folder, workers, pipeline, command, more)
-    with background([*under, PREFORKD, *conf], path.exists) as p:
+    with background([*under, PREFORKD, *conf], listens(path)) as p:
         with Control(path) as control:
             control.await_up(workers)
         yield Server(p, path, "echo")
@@ -177,7 +187,7 @@ def floor(folder, workers=4, pipeline=1, under=()):
     path = folder / ("floor%d.%d" % (workers, pipeline))
     argv = [*under, FLOOR, path, workers, pipeline, ECHO]
     path.unlink(missing_ok=True)
-    with background(argv, path.exists) as p:
+    with background(argv, listens(path)) as p:
         yield Server(p, path, None)
 
 
@@ -191,7 +201,7 @@ def redis_server(folder):
     path = folder / "redis"
     argv = ["redis-server", "--port", 0, "--unixsocket", path, "--save", "", "--appendonly", "no"]
     argv += ["--dir", folder, "--loglevel", "warning"]
-    with background(argv, path.exists, stdout=subprocess.DEVNULL):
+    with background(argv, listens(path), stdout=subprocess.DEVNULL):
         yield path
 
 
