@@ -84,6 +84,23 @@ show(char piece[8], size_t *ret_len, const unsigned char *src, size_t len)
 	return n;
 }
 
+/* How many bytes at s are printable ASCII, which is most of what there is to be shown. */
+static size_t
+plain_len(const unsigned char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && s[n] >= 0x20 && s[n] < 0x7f)
+		n++;
+	return n;
+}
+
+static size_t
+min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 char *
 text_escape(char *dst, size_t cap, const char *src, size_t len)
 {
@@ -92,9 +109,16 @@ text_escape(char *dst, size_t cap, const char *src, size_t len)
 
 	assert(cap >= 8);
 	for (size_t i = 0; i < len;) {
+		size_t n = plain_len(s + i, min_size(len - i, cap - 1 - at));
 		char piece[8];
-		size_t n;
 
+		memcpy(dst + at, s + i, n);
+		if (at + sizeof dots <= cap)
+			cut = min_size(at + n, cap - sizeof dots);
+		at += n;
+		i += n;
+		if (i == len)
+			break;
 		i += show(piece, &n, s + i, len - i);
 		if (at + n >= cap) {
 			memcpy(dst + cut, dots, sizeof dots);
