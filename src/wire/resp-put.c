@@ -45,6 +45,8 @@ resp_put_simple(struct buf *b, const char *s)
 static bool
 is_blank(char c)
 {
+	if ((unsigned char)c > ' ') /* as most are */
+		return false;
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
