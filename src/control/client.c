@@ -213,7 +213,7 @@ client_step(struct client *c)
 	case RESP_AGAIN:
 		buf_consume(in, used);
 		c->stream.expected = resp_missing(&c->parser, buf_len(in));
-		return used && buf_len(in);
+		return false;
 	case RESP_OK:
 		c->commands++;
 		c->server->commands++;
@@ -263,6 +263,7 @@ client_read(struct client *c)
 
 	c->brief = 1;
 	c->more = false;
+	c->stream.expected = 0; /* what was is there; else it is said again */
 	while (client_goes_on(c) && (c->exec || buf_len(&c->stream.in))) {
 		c->more = true;
 		stopped = !client_may_go_on(c);

@@ -381,33 +381,26 @@ read_inline(struct resp_parser *p, const char **at, const char *end)
 	return split_line(p, line, n);
 }
 
-/*
- * Between commands: skip empty ones, then take an inline command or the head of
- * an array. Empty ones are dropped with RESP_AGAIN where nothing has begun; else
- * their bytes count to the command that follows.
- */
+/* Between commands: take an inline one, or the head of an array, or drop an empty one. */
 static enum resp_result
 begin(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 {
 	const char *at = data, *end = data + len;
-	enum resp_result r = RESP_OK;
+	enum resp_result r;
 
 	p->argc = 0;
-	while (at < end) {
-		r = *at == '*' ? read_count(p, &at, end) : read_inline(p, &at, end);
-		if (r != RESP_OK || p->announced || p->argc)
-			break;
-	}
+	if (at == end)
+		return RESP_AGAIN;
+	r = *at == '*' ? read_count(p, &at, end) : read_inline(p, &at, end);
 	if (r == RESP_OK && p->announced) {
 		p->scanned = (size_t)(at - data);
 		p->base = data;
 		return take_args(p, data, len, ret_used);
 	}
-	if (r == RESP_OK && !p->argc)
-		r = RESP_AGAIN;
-	if (r == RESP_AGAIN || r == RESP_OK)
-		*ret_used = (size_t)(at - data);
-	return r;
+	if (r != RESP_OK)
+		return r;
+	*ret_used = (size_t)(at - data);
+	return p->argc ? RESP_OK : RESP_SKIPPED;
 }
 
 /* After resp_skip(): go on as take_args() does, but keep nothing. */

@@ -28,7 +28,8 @@ enum resp_result {
 	RESP_LENGTH, /* an argument of pending_len bytes (> check_above) is announced: look at what
 	              * is there (argc, argv of the complete ones), then call resp_parse() again to
 	              * take it, or resp_skip() first to have the rest of the command dropped */
-	RESP_SKIPPED, /* a command that resp_skip() was called for has been dropped whole */
+	RESP_SKIPPED, /* an empty command, or one that resp_skip() was called for, has been dropped
+		       * whole */
 	RESP_BAD,     /* not the protocol (error says what, for -ERR): answer and close */
 	RESP_HTTP,    /* an HTTP client (POST, Host: as a first word): close without a word */
 };
@@ -68,10 +69,10 @@ void resp_parser_trim(struct resp_parser *p);
  * (it may have moved) with at least as many bytes as at the last call that
  * returned RESP_AGAIN or RESP_LENGTH. *ret_used: bytes to consume now; nonzero
  * with RESP_OK and RESP_SKIPPED, and with RESP_AGAIN while skipping (dropped
- * bytes need no buffer) or after an empty command; zero otherwise.
- * RESP_AGAIN always waits for bytes that are not there yet: one call skips any
- * number of empty commands. An inline command's first word is looked at for
- * RESP_HTTP; its quotes are those of Redis. */
+ * bytes need no buffer); zero otherwise. RESP_AGAIN always waits for bytes that
+ * are not there yet. One call takes or drops one command, so that who counts
+ * commands counts empty ones too. An inline command's first word is looked at
+ * for RESP_HTTP; its quotes are those of Redis. */
 enum resp_result resp_parse(struct resp_parser *p, const char *data, size_t len, size_t *ret_used);
 
 /* After RESP_AGAIN: so many bytes, at least, are known to come behind the len that there are. */

@@ -357,6 +357,41 @@ run_many(unsigned n)
 	turn();
 }
 
+/* Empty commands are commands, too. */
+static void
+test_empty_commands(void **state)
+{
+	static char empty[4096 + 1];
+
+	(void)state;
+	memset(empty, '\n', sizeof(empty) - 1);
+	send_text(empty);
+	assert_true(client->more);
+	assert_in_range(buf_len(&client->stream.in), 1, sizeof(empty) - 2);
+	send_all("PING\r\n", 6);
+	catch_up();
+	turn();
+	expect("+PONG\r\n");
+}
+
+/* What is missing of a command is expected until it is there, and no longer. */
+static void
+test_expected(void **state)
+{
+	static char rest[15 + 4096 + 1];
+
+	(void)state;
+	send_text("*2\r\n$4\r\nECHO\r\n$15\r\nnot ");
+	assert_int_equal(client->stream.expected, 13);
+	memset(rest, '\n', sizeof(rest) - 1);
+	memcpy(rest, "a word long\r\n", 13);
+	send_text(rest);
+	assert_true(client->more);
+	assert_int_equal(client->stream.expected, 0);
+	catch_up();
+	expect("$15\r\nnot a word long\r\n");
+}
+
 static void
 test_slots_budget(void **state)
 {
@@ -652,6 +687,8 @@ main(void)
 		TEST(test_wait_in_order),
 		TEST(test_wait_and_done),
 		TEST(test_slots_count),
+		TEST(test_empty_commands),
+		TEST(test_expected),
 		TEST(test_slots_budget),
 		TEST(test_bytes_behind_awaited),
 		TEST(test_bytes_of_results),
