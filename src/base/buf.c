@@ -29,15 +29,13 @@ buf_compact(struct buf *b)
 	b->end = len;
 }
 
-/* The next capacity that holds need bytes, or 0 when there is none: twice the one before
- * at least, so that a byte is moved but a few times. */
+/* The next capacity that holds need bytes: twice the one before at least, so that a byte is
+ * moved but a few times. */
 static size_t
 buf_next_cap(const struct buf *b, size_t need)
 {
 	size_t cap = b->first > BUF_FIRST ? b->first : BUF_FIRST;
 
-	if (b->cap > SIZE_MAX / 2)
-		return 0;
 	if (b->cap)
 		cap = b->cap * 2;
 	return cap > need ? cap : need;
@@ -47,8 +45,11 @@ static bool
 buf_grow(struct buf *b, size_t need)
 {
 	size_t cap = buf_next_cap(b, need);
-	char *data = cap > 0 ? realloc(b->data, cap) : NULL;
+	char *data;
 
+	if (cap > PTRDIFF_MAX) /* no block can be that large */
+		return false;
+	data = realloc(b->data, cap);
 	if (!data)
 		return false;
 	b->data = data;

@@ -13,6 +13,7 @@
 
 void *mem_new(size_t size); /* zeroed */
 void *mem_array(size_t n, size_t size);
+void *mem_slab(size_t size);	 /* as slab_alloc(), which has what frees it */
 char *mem_strdup(const char *s); /* NULL gives NULL */
 
 /* malloc'ed printf. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/slab.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -61,6 +62,7 @@ slab_link(struct slab *s, struct slab **all)
 static void
 slab_unlink(struct slab *s)
 {
+	assert(s->at);
 	*s->at = s->next;
 	if (s->next)
 		s->next->at = s->at;

@@ -26,10 +26,8 @@ last_reply(const struct client *c)
 static struct reply *
 reply_new(struct client *c)
 {
-	struct reply *r = slab_alloc(sizeof(*r));
+	struct reply *r = mem_slab(sizeof(*r));
 
-	if (!r)
-		mem_out();
 	*r = (struct reply){.client = c, .proto = c->proto, .muted = c->mute};
 	list_init(&r->reload);
 	list_append(r->muted ? &c->muted : &c->replies, &r->link);

@@ -107,9 +107,7 @@ job_need_run(struct job *j)
 
 	if (run)
 		return run;
-	run = slab_alloc(sizeof(*run));
-	if (!run)
-		mem_out();
+	run = mem_slab(sizeof(*run));
 	*run = (struct job_run){.started = MONO_NEVER, .ended = MONO_NEVER, .job = j};
 	return j->run = run;
 }

@@ -177,7 +177,8 @@ map_send(struct map *m, struct entry *e)
 	buf_putc(b, '$');
 	buf_put_u64(b, e->len);
 	buf_put(b, "\r\n", 2);
-	buf_put(b, e->text, e->len);
+	if (e->text)
+		buf_put(b, e->text, e->len);
 	buf_put(b, "\r\n", 2);
 	e->state = ENTRY_SENT;
 	c->sent[c->sent_tail++ & (m->ring_size - 1)] = (uint32_t)(e - m->entries);
