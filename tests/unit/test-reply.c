@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- order ---- */
@@ -392,6 +394,60 @@ test_expected(void **state)
 	expect("$15\r\nnot a word long\r\n");
 }
 
+/* The clock goes on by so many seconds whenever it is looked at. */
+static time_t hurry;
+
+int
+clock_gettime(clockid_t id, struct timespec *ret)
+{
+	static time_t ahead;
+	long r = syscall(SYS_clock_gettime, id, ret);
+
+	ahead += hurry;
+	ret->tv_sec += ahead;
+	return (int)r;
+}
+
+/* A turn that has taken long ends at the next look at the clock: after a command, or after
+ * 32 that take next to nothing, one of which it is taken to have begun with. */
+static void
+test_late(void **state)
+{
+	static const struct {
+		const char *command;
+		unsigned a_read;
+	} cases[] = {
+		{"PING\n", CLIENT_BRIEF_MAX - 1},
+		{"ECHO x\n", CLIENT_BRIEF_MAX - 1},
+		{"RUN p x\n", CLIENT_BRIEF_MAX - 1},
+		{"RUN none x\n", CLIENT_BRIEF_MAX - 1},
+		{"SUBMIT p x\n", CLIENT_BRIEF_MAX - 1},
+		{"RUN\n", CLIENT_BRIEF_MAX - 1},
+		{"COMMAND COUNT\n", 1},
+		{"nonsense\n", 1},
+		{"RESULT 0\n", 1},
+	};
+	char text[100 * 16 + 1];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t before = client->commands;
+
+		text[0] = 0;
+		for (int k = 0; k < 100; k++)
+			strcat(text, cases[i].command);
+		hurry = 1;
+		send_text(text);
+		hurry = 0;
+		/* One read when they come, one at the turn's end. */
+		assert_int_equal(client->commands - before, 2 * cases[i].a_read);
+		catch_up();
+		assert_int_equal(client->commands - before, 100);
+	}
+	receive();
+	got_len = 0;
+}
+
 static void
 test_slots_budget(void **state)
 {
@@ -689,6 +745,7 @@ main(void)
 		TEST(test_slots_count),
 		TEST(test_empty_commands),
 		TEST(test_expected),
+		TEST(test_late),
 		TEST(test_slots_budget),
 		TEST(test_bytes_behind_awaited),
 		TEST(test_bytes_of_results),
