@@ -422,6 +422,49 @@ test_steady_memory(void **state)
 	resp_parser_free(&p);
 }
 
+/* What is known to come: the rest of an argument that has begun, with its CR LF. */
+static void
+test_missing(void **state)
+{
+	static const char in[] = "*2\r\n$3\r\nabc\r\n$5\r\nvwxyz\r\n";
+	static const size_t missing[] = {
+		0, 0, 0, 0, 0, 0, 0, 0, 5, 4, 3, 2, 1, 0, 0, 0, 0, 7, 6, 5, 4, 3, 2, 1,
+	};
+	struct resp_parser p;
+	size_t used;
+
+	(void)state;
+	assert_int_equal(LENGTH(missing), sizeof(in) - 1);
+	for (size_t first = 0; first < LENGTH(missing); first++) {
+		resp_parser_init(&p, &roomy);
+		for (size_t len = first; len < LENGTH(missing); len++) {
+			assert_int_equal(resp_parse(&p, in, len, &used), RESP_AGAIN);
+			assert_int_equal(resp_missing(&p, len), missing[len]);
+		}
+		assert_int_equal(resp_parse(&p, in, sizeof(in) - 1, &used), RESP_OK);
+		resp_parser_free(&p);
+	}
+}
+
+/* What is dropped needs no room. */
+static void
+test_missing_dropped(void **state)
+{
+	static const struct resp_limits limits = {9, 9, 99, 3};
+	static const char in[] = "*2\r\n$5\r\nab";
+	struct resp_parser p;
+	size_t used;
+
+	(void)state;
+	resp_parser_init(&p, &limits);
+	assert_int_equal(resp_parse(&p, in, sizeof(in) - 1, &used), RESP_LENGTH);
+	resp_skip(&p);
+	assert_int_equal(resp_parse(&p, in, sizeof(in) - 1, &used), RESP_AGAIN);
+	assert_int_equal(used, sizeof(in) - 1);
+	assert_int_equal(resp_missing(&p, 0), 0);
+	resp_parser_free(&p);
+}
+
 static size_t
 random_input(uint64_t *seed, char *dst, size_t cap)
 {
@@ -490,10 +533,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cut_everywhere), cmocka_unit_test(test_commands_in_a_row),
-		cmocka_unit_test(test_limits),	       cmocka_unit_test(test_no_second_look),
-		cmocka_unit_test(test_limits),	       cmocka_unit_test(test_empty_one_by_one),
-		cmocka_unit_test(test_steady_memory),  cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_cut_everywhere),	 cmocka_unit_test(test_commands_in_a_row),
+		cmocka_unit_test(test_limits),		 cmocka_unit_test(test_no_second_look),
+		cmocka_unit_test(test_empty_one_by_one), cmocka_unit_test(test_steady_memory),
+		cmocka_unit_test(test_missing),		 cmocka_unit_test(test_missing_dropped),
+		cmocka_unit_test(test_garbage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
