@@ -59,7 +59,8 @@ make_room(struct stream *s)
 	return borrow(s);
 }
 
-/* It stays here where there is no memory for what is left in it. */
+/* It stays here where there was no memory for more, or is none for what is left in it: who
+ * reads next is not to suffer from that. */
 static void
 give_back(struct stream *s)
 {
@@ -69,7 +70,7 @@ give_back(struct stream *s)
 	if (!s->borrowed)
 		return;
 	s->borrowed = false;
-	if (len > MOVE_MAX && !buf_reserve(&own, len + room_behind(s, len)))
+	if (buf_failed(&s->in) || (len > MOVE_MAX && !buf_reserve(&own, len + room_behind(s, len))))
 		return;
 	buf_put(&own, buf_head(&s->in), len);
 	if (buf_failed(&own))

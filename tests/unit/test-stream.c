@@ -318,6 +318,25 @@ test_expected(void **state)
 	}
 }
 
+/* One that had no memory for more is the only one to suffer. */
+static void
+test_no_memory_for_more(void **state)
+{
+	(void)state;
+	open_socket(4096);
+	peer_writes("one");
+	turn();
+	buf_free(&s.in);
+	s.in = *loop_input(t.loop);
+	*loop_input(t.loop) = (struct buf){0};
+	s.borrowed = s.in.failed = true;
+	stream_trim(&s);
+	assert_false(s.borrowed);
+	assert_true(buf_failed(&s.in));
+	assert_false(buf_failed(loop_input(t.loop)));
+	assert_null(loop_input(t.loop)->data);
+}
+
 static void
 test_read_outside_of_the_loop(void **state)
 {
@@ -778,6 +797,7 @@ main(void)
 		TEST(test_large_turn),
 		TEST(test_shared_input),
 		TEST(test_expected),
+		TEST(test_no_memory_for_more),
 		TEST(test_read_outside_of_the_loop),
 		TEST(test_half_close),
 		TEST(test_hang_up),
