@@ -15,6 +15,8 @@
  * It has to be cheap: it shares processors with what it measures. So all requests
  * that can be outstanding are made at the start, and only their names are written.
  */
+#include "latency.h"
+
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -27,15 +29,11 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DIGITS 8  /* of a payload, octal, that name its request */
 #define LOOK 4096 /* bytes of a reply that are compared */
 #define EVENTS_MAX 64
-#define STEPS 32 /* of the histogram to each power of two: within 3 % */
-#define UNIT 64	 /* ns of its finest step */
-#define BUCKETS (STEPS * 40)
 
 struct options {
 	const char *socket;
@@ -83,17 +81,8 @@ static struct frame request, reply;
 static char *payload;
 static int epoll_fd;
 static int64_t deadline;
-static uint64_t begun, done;
-static uint64_t histogram[BUCKETS];
-
-static int64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+static uint64_t begun;
+static struct latency done;
 
 static void *
 need(size_t count, size_t size)
@@ -103,32 +92,6 @@ need(size_t count, size_t size)
 	if (!p)
 		err(1, "calloc");
 	return p;
-}
-
-/* ---- the histogram ---- */
-
-static void
-count_latency(int64_t ns)
-{
-	uint64_t n = (uint64_t)ns / UNIT;
-	unsigned shift = n < 2 * STEPS ? 0 : 58 - (unsigned)__builtin_clzll(n);
-	uint64_t bucket = shift * STEPS + (n >> shift);
-
-	histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-}
-
-/* In microseconds. */
-static double
-percentile(unsigned percent)
-{
-	uint64_t rest = (done * percent + 99) / 100;
-	unsigned i = 0;
-	unsigned shift;
-
-	while (i < BUCKETS - 1 && histogram[i] < rest)
-		rest -= histogram[i++];
-	shift = i < 2 * STEPS ? 0 : i / STEPS - 1;
-	return (double)((uint64_t)(i - shift * STEPS) << shift) * UNIT / 1000;
 }
 
 /* ---- requests and replies ---- */
@@ -238,12 +201,11 @@ take_reply(struct connection *c, const char *at, size_t len, int64_t now)
 	name = options.submit ? c->names[c->last] : read_payload(at);
 	if (!c->sent[name])
 		bad_reply(at);
-	count_latency(now - c->sent[name]);
+	latency_count(&done, now - c->sent[name]);
 	c->sent[name] = 0;
 	c->names[c->last] = name;
 	c->last = next_of(c->last);
 	c->count--;
-	done++;
 	return taken;
 }
 
@@ -401,7 +363,7 @@ run(void)
 {
 	struct epoll_event events[EVENTS_MAX];
 
-	while (done < begun) {
+	while (done.count < begun) {
 		int n = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
 
 		for (int i = 0; i < n; i++)
@@ -436,8 +398,9 @@ main(int argc, char **argv)
 		connection_send(&all[i], now_ns());
 	run();
 	took = (double)(now_ns() - start) / 1e9;
-	printf("jobs=%" PRIu64 " seconds=%.3f rate=%.0f p50_us=%.1f p99_us=%.1f mb_s=%.1f\n", done,
-	       took, (double)done / took, percentile(50), percentile(99),
-	       (double)done * (double)options.bytes / took / 1e6);
+	printf("jobs=%" PRIu64 " seconds=%.3f rate=%.0f p50_us=%.1f p99_us=%.1f mb_s=%.1f\n",
+	       done.count, took, (double)done.count / took, latency_percentile(&done, 50),
+	       latency_percentile(&done, 99),
+	       (double)done.count * (double)options.bytes / took / 1e6);
 	return 0;
 }

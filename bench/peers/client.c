@@ -8,6 +8,7 @@
  * which names its request. With a wire of queues each connection has a queue of its own
  * for its replies; what waits for them has a socket of its own, unless the window is 1.
  */
+#include "../latency.h"
 #include "wire.h"
 
 #include <err.h>
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DIGITS 8 /* of a payload, that name its request */
@@ -56,53 +56,17 @@ static double seconds = 2;
 static char *payload;
 static int epoll_fd;
 static int64_t deadline;
-static uint64_t begun, done;
-static uint32_t *latencies; /* us, of each job */
-static size_t latencies_size;
-
-static int64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
+static uint64_t begun;
+static struct latency done;
 
 static void *
-need(void *was, size_t count, size_t size)
+need(size_t count, size_t size)
 {
-	void *p = reallocarray(was, count, size);
+	void *p = reallocarray(NULL, count, size);
 
 	if (!p)
 		err(1, "no memory");
 	return p;
-}
-
-/* ---- latencies ---- */
-
-static void
-count_latency(int64_t ns)
-{
-	if (done == latencies_size) {
-		latencies_size = latencies_size ? 2 * latencies_size : 65536;
-		latencies = need(latencies, latencies_size, sizeof(*latencies));
-	}
-	latencies[done] = (uint32_t)(ns / 1000);
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static unsigned
-percentile(unsigned percent)
-{
-	return done ? latencies[(done - 1) * percent / 100] : 0;
 }
 
 /* ---- jobs ---- */
@@ -143,11 +107,10 @@ on_result(struct connection *c, const struct item *item, int64_t now)
 	if (wire->settle)
 		wire->settle(&c->replies->out, item);
 	c->takes -= wire->take && item->last;
-	count_latency(now - c->sent[name]);
+	latency_count(&done, now - c->sent[name]);
 	c->sent[name] = 0;
 	c->free[c->free_count++] = name;
 	c->jobs--;
-	done++;
 }
 
 /* ---- connections ---- */
@@ -167,9 +130,9 @@ static void
 connection_open(struct connection *c, unsigned number)
 {
 	snprintf(c->queue, sizeof(c->queue), "%08x", (uint32_t)getpid() << 12 | number);
-	c->sent = need(NULL, window, sizeof(*c->sent));
+	c->sent = need(window, sizeof(*c->sent));
 	memset(c->sent, 0, window * sizeof(*c->sent));
-	c->free = need(NULL, window, sizeof(*c->free));
+	c->free = need(window, sizeof(*c->free));
 	for (unsigned i = 0; i < window; i++)
 		c->free[c->free_count++] = window - 1 - i;
 	side_open(&c->asking, c);
@@ -270,7 +233,7 @@ options_read(int argc, char **argv)
 			 "WIRE SOCKET");
 	wire = wire_find(argv[optind]);
 	where = argv[optind + 1];
-	payload = need(NULL, payload_len, 1);
+	payload = need(payload_len, 1);
 	memset(payload, 'x', payload_len);
 }
 
@@ -281,7 +244,7 @@ run(struct connection *all)
 
 	for (unsigned i = 0; i < connections; i++)
 		connection_go_on(&all[i], now_ns());
-	while (done < begun) {
+	while (done.count < begun) {
 		int n = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
 
 		for (int i = 0; i < n; i++)
@@ -300,7 +263,7 @@ main(int argc, char **argv)
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd < 0)
 		err(1, "epoll_create1");
-	all = need(NULL, connections, sizeof(*all));
+	all = need(connections, sizeof(*all));
 	memset(all, 0, connections * sizeof(*all));
 	for (unsigned i = 0; i < connections; i++)
 		connection_open(&all[i], i);
@@ -308,8 +271,8 @@ main(int argc, char **argv)
 	deadline = start + (int64_t)(seconds * 1e9);
 	run(all);
 	took = (double)(now_ns() - start) / 1e9;
-	qsort(latencies, done, sizeof(*latencies), by_size);
-	printf("jobs=%zu seconds=%.3f rate=%.0f p50_us=%u p99_us=%u\n", (size_t)done, took,
-	       (double)done / took, percentile(50), percentile(99));
+	printf("jobs=%zu seconds=%.3f rate=%.0f p50_us=%.1f p99_us=%.1f\n", (size_t)done.count,
+	       took, (double)done.count / took, latency_percentile(&done, 50),
+	       latency_percentile(&done, 99));
 	return 0;
 }
