@@ -104,17 +104,21 @@ buf_putf(struct buf *b, const char *fmt, ...)
 	buf_commit(b, (size_t)n);
 }
 
+char *
+buf_digits(char *end, uint64_t n)
+{
+	do
+		*--end = (char)('0' + n % 10);
+	while (n /= 10);
+	return end;
+}
+
 void
 buf_put_u64(struct buf *b, uint64_t n)
 {
-	char digits[20];
-	size_t at = sizeof digits;
+	char digits[U64_DIGITS], *end = digits + U64_DIGITS, *s = buf_digits(end, n);
 
-	do {
-		digits[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	buf_put(b, digits + at, sizeof digits - at);
+	buf_put(b, s, (size_t)(end - s));
 }
 
 void

@@ -32,7 +32,9 @@ bool buf_make_room(struct buf *b, size_t n); /* buf_reserve() where there is non
 void buf_puts(struct buf *b, const char *s);
 void buf_putf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* n in decimal, without printf. */
+/* n in decimal, without printf: in the U64_DIGITS bytes before end. Where it starts. */
+#define U64_DIGITS 20
+char *buf_digits(char *end, uint64_t n);
 void buf_put_u64(struct buf *b, uint64_t n);
 
 /* Give memory back when the buffer is empty and holds more than keep bytes. What is put

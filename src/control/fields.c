@@ -46,14 +46,9 @@ field_str(struct fields *f, const char *name, const char *value)
 void
 put_id(struct buf *out, uint64_t id)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+	char digits[U64_DIGITS], *end = digits + U64_DIGITS, *s = buf_digits(end, id);
 
-	do {
-		digits[--at] = (char)('0' + id % 10);
-		id /= 10;
-	} while (id);
-	resp_put_bulk(out, digits + at, sizeof(digits) - at);
+	resp_put_bulk(out, s, (size_t)(end - s));
 }
 
 void

@@ -17,9 +17,7 @@ format_head(char *end, char type, bool negative, uint64_t n)
 
 	*--s = '\n';
 	*--s = '\r';
-	do
-		*--s = (char)('0' + n % 10);
-	while (n /= 10);
+	s = buf_digits(s, n);
 	if (negative)
 		*--s = '-';
 	*--s = type;
