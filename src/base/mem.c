@@ -2,7 +2,6 @@
 #include "base/mem.h"
 
 #include "base/log.h"
-#include "base/slab.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,12 +33,6 @@ void *
 mem_array(size_t n, size_t size)
 {
 	return mem_need(calloc(n ? n : 1, size));
-}
-
-void *
-mem_slab(size_t size)
-{
-	return mem_need(slab_alloc(size));
 }
 
 char *

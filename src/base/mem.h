@@ -9,11 +9,12 @@
  */
 #pragma once
 
+#include "base/slab.h"
+
 #include <stddef.h>
 
 void *mem_new(size_t size); /* zeroed */
 void *mem_array(size_t n, size_t size);
-void *mem_slab(size_t size);	 /* as slab_alloc(), which has what frees it */
 char *mem_strdup(const char *s); /* NULL gives NULL */
 
 /* malloc'ed printf. */
@@ -21,3 +22,14 @@ char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Say that memory is short and abort. */
 _Noreturn void mem_out(void);
+
+/* As slab_alloc(), which has what frees it. */
+static inline void *
+mem_slab(size_t size)
+{
+	void *p = slab_alloc(size);
+
+	if (!p)
+		mem_out();
+	return p;
+}

@@ -6,48 +6,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define STEP 16 /* bytes from one size to the next, and what blocks are aligned to */
-#define SIZES (SLAB_MAX / STEP)
-#define SLAB_ALIGN ((size_t)64 * 1024)
 #define SLAB_SIZE (SLAB_ALIGN - 64) /* so that slabs lie side by side in malloc()'s memory */
 
-/* Freed blocks are no memory for the sanitizer's eyes, though malloc() knows nothing of it. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
-#endif
-
-struct block {
-	struct block *next;
-};
-
-/* The head of a slab, which its blocks lie behind. */
-struct slab {
-	struct slab *next, **at; /* in with_room[]; at: what points here, NULL: it was found full */
-	struct block *freed;
-	size_t used; /* blocks that are somebody's */
-	size_t cut;  /* bytes of the slab that have ever been a block, and the head */
-	_Alignas(STEP) char blocks[];
-};
-
-static struct slab *with_room[SIZES]; /* by size; those that were freed into last come first */
-static struct slab *kept[SIZES];      /* of these the one that was empty, and stayed */
+struct slab *slabs_with_room[SLAB_SIZES];
+static struct slab *kept[SLAB_SIZES]; /* of these the one that was empty, and stayed */
 static size_t count;
-
-static size_t
-size_index(size_t size)
-{
-	return size ? (size - 1) / STEP : 0;
-}
 
 static void
 slab_link(struct slab *s, struct slab **all)
@@ -79,7 +42,7 @@ slab_new(struct slab **all)
 		return NULL;
 	s = memory;
 	*s = (struct slab){.cut = sizeof(*s)};
-	ASAN_POISON_MEMORY_REGION(s->blocks, SLAB_SIZE - sizeof(*s));
+	POISON(s->blocks, SLAB_SIZE - sizeof(*s));
 	slab_link(s, all);
 	count++;
 	return s;
@@ -95,7 +58,7 @@ slab_drop(struct slab *s, size_t i)
 		return;
 	}
 	slab_unlink(s);
-	ASAN_UNPOISON_MEMORY_REGION(s->blocks, SLAB_SIZE - sizeof(*s));
+	UNPOISON(s->blocks, SLAB_SIZE - sizeof(*s));
 	free(s);
 	count--;
 }
@@ -111,18 +74,17 @@ slab_find(struct slab **all, size_t block_size)
 	return s ? s : slab_new(all);
 }
 
-/* One that was none yet becomes a block that is free. Seldom: it is of no use inside of
- * its caller. */
-__attribute__((noinline)) static bool
+/* One that was none yet becomes a block that is free. False: there is no memory. */
+static bool
 block_cut(struct slab **all, size_t block_size)
 {
 	struct slab *s = slab_find(all, block_size);
-	struct block *b;
+	struct slab_block *b;
 
 	if (!s || s->freed)
 		return s;
-	b = (struct block *)((char *)s + s->cut);
-	ASAN_UNPOISON_MEMORY_REGION(b, block_size);
+	b = (struct slab_block *)((char *)s + s->cut);
+	UNPOISON(b, block_size);
 	b->next = NULL;
 	s->freed = b;
 	s->cut += block_size;
@@ -130,45 +92,30 @@ block_cut(struct slab **all, size_t block_size)
 }
 
 void *
-slab_alloc(size_t size)
+slab_alloc_slowly(size_t size)
 {
-	size_t i = size_index(size), block_size = (i + 1) * STEP;
-	struct slab **all, *s;
-	struct block *b;
+	struct slab **all;
 
 	if (size > SLAB_MAX)
 		return malloc(size);
-	all = &with_room[i];
-	if ((!*all || !(*all)->freed) && !block_cut(all, block_size))
-		return NULL;
-	s = *all;
-	b = s->freed;
-	ASAN_UNPOISON_MEMORY_REGION(b, block_size);
-	s->freed = b->next;
-	s->used++;
-	ASAN_POISON_MEMORY_REGION((char *)b + size, block_size - size);
-	return b;
+	all = &slabs_with_room[slab_index(size)];
+	return block_cut(all, slab_block_size(size)) ? slab_take(*all, size) : NULL;
 }
 
 void
-slab_free(void *block, size_t size)
+slab_free_slowly(void *block, size_t size)
 {
-	size_t i = size_index(size), block_size = (i + 1) * STEP;
-	struct slab *s = (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_ALIGN - 1));
-	struct block *b = block;
+	struct slab *s = slab_of(block);
 
 	if (!block || size > SLAB_MAX) {
 		free(block);
 		return;
 	}
 	if (!s->at)
-		slab_link(s, &with_room[i]);
-	ASAN_UNPOISON_MEMORY_REGION(b, block_size); /* the link may be larger than it was */
-	b->next = s->freed;
-	s->freed = b;
-	ASAN_POISON_MEMORY_REGION(b, block_size);
-	if (!--s->used)
-		slab_drop(s, i);
+		slab_link(s, &slabs_with_room[slab_index(size)]);
+	slab_put(s, block, size);
+	if (!s->used)
+		slab_drop(s, slab_index(size));
 }
 
 size_t

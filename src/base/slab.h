@@ -10,14 +10,106 @@
  */
 #pragma once
 
+#include "base/poison.h"
+
 #include <stddef.h>
+#include <stdint.h>
 
 #define SLAB_MAX 1024 /* bytes of a block; above that the header does not matter */
 
 /* Aligned for anything, not zeroed. NULL: there is no memory. */
-void *slab_alloc(size_t size);
+static inline void *slab_alloc(size_t size);
 /* size: as it was given. No-op for NULL. */
-void slab_free(void *block, size_t size);
+static inline void slab_free(void *block, size_t size);
 
 /* Slabs that there are, of all sizes. */
 size_t slab_count(void);
+
+/* ---- what is behind it: here, since a call would cost more than what there is to do ---- */
+
+#define SLAB_STEP 16 /* bytes from one size to the next, and what blocks are aligned to */
+#define SLAB_SIZES (SLAB_MAX / SLAB_STEP)
+#define SLAB_ALIGN ((size_t)64 * 1024)
+
+struct slab_block {
+	struct slab_block *next;
+};
+
+/* The head of a slab, which its blocks lie behind. */
+struct slab {
+	struct slab *next, **at; /* among those with room; at: what points here, NULL: found full */
+	struct slab_block *freed;
+	size_t used; /* blocks that are somebody's */
+	size_t cut;  /* bytes of the slab that have ever been a block, and the head */
+	_Alignas(SLAB_STEP) char blocks[];
+};
+
+/* By size; those that were freed into last come first. */
+extern struct slab *slabs_with_room[SLAB_SIZES];
+
+/* When the slab has nothing that was freed, or is about to be full or empty. */
+void *slab_alloc_slowly(size_t size);
+void slab_free_slowly(void *block, size_t size);
+
+static inline size_t
+slab_index(size_t size)
+{
+	return size ? (size - 1) / SLAB_STEP : 0;
+}
+
+static inline size_t
+slab_block_size(size_t size)
+{
+	return (slab_index(size) + 1) * SLAB_STEP;
+}
+
+/* A slab begins at a multiple of SLAB_ALIGN. */
+static inline struct slab *
+slab_of(void *block)
+{
+	return (struct slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_ALIGN - 1));
+}
+
+/* Take what was freed last. */
+static inline void *
+slab_take(struct slab *s, size_t size)
+{
+	struct slab_block *b = s->freed;
+
+	UNPOISON(b, slab_block_size(size));
+	s->freed = b->next;
+	s->used++;
+	POISON((char *)b + size, slab_block_size(size) - size);
+	return b;
+}
+
+static inline void
+slab_put(struct slab *s, void *block, size_t size)
+{
+	struct slab_block *b = block;
+
+	UNPOISON(b, slab_block_size(size)); /* the link may be larger than it was */
+	b->next = s->freed;
+	s->freed = b;
+	s->used--;
+	POISON(b, slab_block_size(size));
+}
+
+static inline void *
+slab_alloc(size_t size)
+{
+	struct slab *s = size <= SLAB_MAX ? slabs_with_room[slab_index(size)] : NULL;
+
+	return s && s->freed ? slab_take(s, size) : slab_alloc_slowly(size);
+}
+
+static inline void
+slab_free(void *block, size_t size)
+{
+	struct slab *s = block && size <= SLAB_MAX ? slab_of(block) : NULL;
+
+	if (s && s->at && s->used > 1)
+		slab_put(s, block, size);
+	else
+		slab_free_slowly(block, size);
+}
