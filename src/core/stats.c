@@ -48,18 +48,12 @@ histogram_turn(struct histogram *h, mono_t now)
 	h->until = (now.us / WINDOW_US + 1) * WINDOW_US;
 }
 
-static void
-histogram_count(struct histogram *h, unsigned bucket, mono_t now)
+void
+histogram_add(struct histogram *h, int64_t us, uint64_t n, mono_t now)
 {
 	histogram_turn(h, now);
-	h->now[bucket]++;
-	h->n_now++;
-}
-
-void
-histogram_add(struct histogram *h, int64_t us, mono_t now)
-{
-	histogram_count(h, bucket_of(us), now);
+	h->now[bucket_of(us)] += (uint32_t)n;
+	h->n_now += n;
 }
 
 int64_t
@@ -109,17 +103,11 @@ bound_of(int64_t us)
 	return b;
 }
 
-static void
-tally_count(struct tally *t, unsigned bound, int64_t us)
-{
-	t->counts[bound]++;
-	t->sum_us += us < 0 ? 0 : (uint64_t)us;
-}
-
 void
-tally_add(struct tally *t, int64_t us)
+tally_add(struct tally *t, int64_t us, uint64_t n)
 {
-	tally_count(t, bound_of(us), us);
+	t->counts[bound_of(us)] += n;
+	t->sum_us += us < 0 ? 0 : (uint64_t)us * n;
 }
 
 uint64_t
@@ -133,15 +121,13 @@ tally_up_to(const struct tally *t, unsigned bound)
 }
 
 void
-timing_add(struct timing *t, int64_t us, mono_t now)
+timing_count(struct timing *t, mono_t now)
 {
-	if (us != t->last_us) {
-		t->last_us = us;
-		t->last_bucket = bucket_of(us);
-		t->last_bound = bound_of(us);
-	}
-	histogram_count(&t->recent, t->last_bucket, now);
-	tally_count(&t->ever, t->last_bound, us);
+	if (!t->alike)
+		return;
+	histogram_add(&t->recent, t->us, t->alike, now);
+	tally_add(&t->ever, t->us, t->alike);
+	t->alike = 0;
 }
 
 /* A ring of n counts goes on from the one numbered *at to that numbered now. */

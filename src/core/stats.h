@@ -35,13 +35,13 @@ struct tally {
 	uint64_t sum_us;
 };
 
-/* How long things took: lately, and ever. */
+/* How long things took: lately, and ever. Those of a batch are often alike, so that they
+ * are counted together: when another one comes, and at the batch's end. */
 struct timing {
 	struct histogram recent;
 	struct tally ever;
-	/* What the last one was, and where it was counted: those of a batch are often alike. */
-	int64_t last_us;
-	unsigned last_bucket, last_bound;
+	int64_t us;	/* how long the last one took */
+	uint64_t alike; /* so many as that are not counted yet */
 };
 
 /* How many there were in the last five minutes: as many whole slots, and this one. */
@@ -70,13 +70,25 @@ struct stats {
 	struct timing wait, run;
 };
 
-void timing_add(struct timing *t, int64_t us, mono_t now);
+/* Count what was added since. Who reads t has it done before. */
+void timing_count(struct timing *t, mono_t now);
 
-void tally_add(struct tally *t, int64_t us);
+static inline void
+timing_add(struct timing *t, int64_t us, mono_t now)
+{
+	if (us != t->us) {
+		timing_count(t, now);
+		t->us = us;
+	}
+	t->alike++;
+}
+
+/* n of them took so long. */
+void tally_add(struct tally *t, int64_t us, uint64_t n);
 /* How many were at most tally_bounds[bound]; TALLY_BOUNDS: all of them. */
 uint64_t tally_up_to(const struct tally *t, unsigned bound);
 
-void histogram_add(struct histogram *h, int64_t us, mono_t now);
+void histogram_add(struct histogram *h, int64_t us, uint64_t n, mono_t now);
 
 /* The value (µs) that permille of 1000 are at or below; -1 when there is none. */
 int64_t histogram_quantile(struct histogram *h, unsigned permille, mono_t now);

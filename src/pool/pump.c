@@ -297,6 +297,8 @@ pool_pump(struct pool *p, mono_t now)
 	dispatch(p, now);
 	check_down(p);
 	settle_jobs(p, now);
+	timing_count(&p->stats.wait, now);
+	timing_count(&p->stats.run, now);
 	adopt_turn(p);
 	tell_pool(p, NULL);
 }

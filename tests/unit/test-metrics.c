@@ -39,9 +39,9 @@ static void
 test_sums(void **state)
 {
 	(void)state;
-	tally_add(&pool->stats.run.ever, 1);
-	tally_add(&pool->stats.run.ever, 4000 * USEC_PER_SEC);
-	tally_add(&pool->stats.wait.ever, INT64_C(100000000000) * USEC_PER_SEC);
+	tally_add(&pool->stats.run.ever, 1, 1);
+	tally_add(&pool->stats.run.ever, 4000 * USEC_PER_SEC, 1);
+	tally_add(&pool->stats.wait.ever, INT64_C(100000000000) * USEC_PER_SEC, 1);
 	send_text("METRICS\r\n");
 	receive();
 	expect_line("\npreforkd_job_run_seconds_bucket{pool=\"p\",le=\"0.0001\"} 1\n");

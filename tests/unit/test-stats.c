@@ -35,7 +35,7 @@ at(int64_t us)
 static void
 add(int64_t us, int64_t now)
 {
-	histogram_add(&h, us, at(now));
+	histogram_add(&h, us, 1, at(now));
 }
 
 /* Is got within an eighth of exact? */
@@ -309,17 +309,17 @@ test_tally_edges(void **state)
 
 	(void)state;
 	for (unsigned b = 0; b < TALLY_BOUNDS; b++) {
-		tally_add(&t, tally_bounds[b].us);
-		tally_add(&t, tally_bounds[b].us + 1);
+		tally_add(&t, tally_bounds[b].us, 1);
+		tally_add(&t, tally_bounds[b].us + 1, 1);
 		sum += (uint64_t)tally_bounds[b].us * 2 + 1;
 	}
 	for (unsigned b = 0; b < TALLY_BOUNDS; b++)
 		assert_int_equal(tally_up_to(&t, b), 2 * b + 1);
 	assert_int_equal(tally_up_to(&t, TALLY_BOUNDS), 2 * TALLY_BOUNDS);
 	assert_int_equal(t.sum_us, sum);
-	tally_add(&t, 0);
-	tally_add(&t, -5); /* a clock that a caller read too late */
-	tally_add(&t, INT64_MAX);
+	tally_add(&t, 0, 1);
+	tally_add(&t, -5, 1); /* a clock that a caller read too late */
+	tally_add(&t, INT64_MAX, 1);
 	assert_int_equal(tally_up_to(&t, 0), 3);
 	assert_int_equal(tally_up_to(&t, TALLY_BOUNDS), 2 * TALLY_BOUNDS + 3);
 	assert_true(t.sum_us == sum + INT64_MAX);
@@ -333,21 +333,51 @@ test_timing(void **state)
 
 	(void)state;
 	timing_add(&t, 0, at(0));
+	timing_count(&t, at(0));
 	assert_int_equal(histogram_quantile(&t.recent, 1000, at(0)), 0);
 	assert_int_equal(tally_up_to(&t.ever, 0), 1);
 	memset(&t, 0, sizeof(t));
 	timing_add(&t, 200, at(0));
 	timing_add(&t, 2000, at(0));
+	timing_count(&t, at(0));
 	assert_int_equal(tally_up_to(&t.ever, 1), 1);
 	check_near(histogram_quantile(&t.recent, 1000, at(0)), 2000);
 	assert_int_equal(histogram_quantile(&t.recent, 1000, at(10 * MINUTE)), -1);
 	assert_int_equal(tally_up_to(&t.ever, TALLY_BOUNDS), 2);
 	assert_int_equal(t.ever.sum_us, 2200);
-	for (unsigned n = 0; n < 3; n++) /* alike, over the minute's end */
-		timing_add(&t, 5, at((10 + n) * MINUTE));
-	assert_int_equal(tally_up_to(&t.ever, 0), 3);
-	assert_int_equal(t.recent.n_now, 1);
-	assert_int_equal(histogram_quantile(&t.recent, 1000, at(12 * MINUTE)), 5);
+}
+
+/* Batches of one kind and of several: each is counted once, in its own minute. */
+static void
+test_timing_batches(void **state)
+{
+	static const struct {
+		int64_t us[5];
+		uint64_t sum;
+	} batches[] = {
+		{{5, 5, 5, 5, 5}, 25}, {{5, 5, 5, 5, 5}, 25}, {{5, 6, 5, 6, 6}, 28},
+		{{7, 7, 0, 0, 0}, 14}, {{0, 7, 7, 7, 7}, 28}, {{-1, -1, 5, 5, 7}, 17},
+	};
+	static struct timing t;
+	uint64_t sum = 0;
+
+	(void)state;
+	for (size_t b = 0; b < sizeof(batches) / sizeof(batches[0]); b++) {
+		mono_t now = at((int64_t)(10 + b) * MINUTE);
+
+		for (size_t i = 0; i < 5; i++)
+			timing_add(&t, batches[b].us[i], now);
+		timing_count(&t, now);
+		timing_count(&t, now); /* what is counted is counted */
+		sum += batches[b].sum;
+		assert_int_equal(t.recent.n_now, 5);
+		assert_int_equal(tally_up_to(&t.ever, 0), 5 * (b + 1));
+		assert_int_equal(t.ever.sum_us, sum);
+	}
+	/* the last two: 0 0 0 5 5 7 7 7 7 7 */
+	assert_int_equal(histogram_quantile(&t.recent, 300, at(15 * MINUTE)), 0);
+	assert_int_equal(histogram_quantile(&t.recent, 500, at(15 * MINUTE)), 5);
+	assert_int_equal(histogram_quantile(&t.recent, 501, at(15 * MINUTE)), 7);
 }
 
 int
@@ -369,6 +399,7 @@ main(void)
 		TEST(test_tally_bounds),
 		TEST(test_tally_edges),
 		TEST(test_timing),
+		TEST(test_timing_batches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
