@@ -52,11 +52,11 @@ static enum resp_result
 bad_byte(struct resp_parser *p, unsigned char c)
 {
 	bool printable = c >= ' ' && c <= '~';
-	char shown[8];
 
-	snprintf(shown, sizeof(shown), printable ? "%c" : "\\x%02x", c);
-	snprintf(p->error_text, sizeof(p->error_text), "Protocol error: expected '$', got '%s'",
-		 shown);
+	snprintf(p->error_text, sizeof(p->error_text),
+		 printable ? "Protocol error: expected '$', got '%c'" :
+			     "Protocol error: expected '$', got '\\x%02x'",
+		 c);
 	return bad(p, p->error_text);
 }
 
@@ -94,129 +94,148 @@ follow_data(struct resp_parser *p, const char *data)
 	p->base = data;
 }
 
+static inline bool
+is_crlf(const char *s)
+{
+	return memcmp(s, "\r\n", 2) == 0;
+}
+
+/* Are the digits from first up to s, if it is not one alone, those of a number that may still
+ * be good? As Redis does, refuse leading zeros. */
+static bool
+are_digits_good(const char *first, const char *s, const char *end, uint64_t n)
+{
+	if (s == first)
+		return s == end;
+	return *first != '0' && s - first <= DIGITS_MAX && n <= INT64_MAX;
+}
+
 /*
- * The number of a header line, with the CR LF behind it. As Redis does, refuse
- * leading zeros: so a line that may still be good has at most 21 bytes, and it
- * costs nothing to read it from its start whenever bytes arrive.
+ * The number of a header line, with the CR LF behind it. A line that may still be good has at
+ * most 21 bytes, so it costs nothing to read it from its start whenever bytes arrive.
  */
 static inline enum resp_result
-read_number(const char **at, const char *end, int64_t *ret)
+read_number(const char **at, const char *end, uint64_t *ret)
 {
-	bool negative = *at < end && **at == '-';
-	const char *first = *at + negative, *s = first;
-	const char *stop = end - first > DIGITS_MAX ? first + DIGITS_MAX : end;
-	uint64_t n = 0; /* so many digits do not overflow it */
+	const char *first = *at, *s = first;
+	uint64_t n = 0; /* what overflows it has too many digits */
 
-	for (; s < stop && *s >= '0' && *s <= '9'; s++)
+	for (; s < end && *s >= '0' && *s <= '9'; s++)
 		n = n * 10 + (uint64_t)(*s - '0');
-	if (n > INT64_MAX || (s > first + 1 && *first == '0'))
+	*ret = n;
+	if (s != first + 1 && !are_digits_good(first, s, end, n))
 		return RESP_BAD;
-	if (s == end)
-		return RESP_AGAIN;
-	if (s == first || *s != '\r' || (negative && n == 0))
+	if (end - s < 2)
+		return s == end || *s == '\r' ? RESP_AGAIN : RESP_BAD;
+	if (!is_crlf(s))
 		return RESP_BAD;
-	if (s + 1 == end)
-		return RESP_AGAIN;
-	if (s[1] != '\n')
-		return RESP_BAD;
-	*ret = negative ? -(int64_t)n : (int64_t)n;
 	*at = s + 2;
 	return RESP_OK;
 }
 
-/* "*n": announced becomes n, or stays 0 for an empty command. */
-static enum resp_result
+/* "*n": announced becomes n, or stays 0 for an empty command, as which one of less than no
+ * arguments counts. */
+static inline enum resp_result
 read_count(struct resp_parser *p, const char **at, const char *end)
 {
 	const char *s = *at + 1;
-	int64_t n;
-	enum resp_result r = read_number(&s, end, &n);
+	bool negative = s < end && *s == '-';
+	enum resp_result r;
+	uint64_t n;
 
-	if (r == RESP_BAD || (r == RESP_OK && n > 0 && (uint64_t)n > p->limits->max_args))
-		return bad(p, "Protocol error: invalid multibulk length");
-	if (r != RESP_OK)
+	s += negative;
+	r = read_number(&s, end, &n);
+	if (r == RESP_AGAIN)
 		return r;
-	p->announced = n > 0 ? (size_t)n : 0;
+	if (r == RESP_BAD || (negative ? n == 0 : n > p->limits->max_args))
+		return bad(p, "Protocol error: invalid multibulk length");
+	p->announced = negative ? 0 : (size_t)n;
 	*at = s;
 	return RESP_OK;
 }
 
 /* "$n" */
 static inline enum resp_result
-read_length(struct resp_parser *p, const char **at, const char *end)
+read_length(struct resp_parser *p, const char **at, const char *end, size_t *ret)
 {
 	const char *s = *at + 1;
 	enum resp_result r;
-	int64_t n;
+	uint64_t n;
 
 	if (*at == end)
 		return RESP_AGAIN;
 	if (**at != '$')
 		return bad_byte(p, (unsigned char)**at);
 	r = read_number(&s, end, &n);
-	if (r == RESP_BAD || (r == RESP_OK && (n < 0 || (uint64_t)n > p->limits->max_bulk)))
-		return bad(p, "Protocol error: invalid bulk length");
-	if (r != RESP_OK)
+	if (r == RESP_AGAIN)
 		return r;
-	p->pending_len = (size_t)n;
-	p->has_pending = true;
-	p->checked = false;
+	if (r == RESP_BAD || n > p->limits->max_bulk)
+		return bad(p, "Protocol error: invalid bulk length");
+	*ret = (size_t)n;
 	*at = s;
 	return RESP_OK;
 }
 
-static inline enum resp_result
-check_body_end(struct resp_parser *p, const char *s)
+/* The length is known, the argument comes later: the next call goes on with it. */
+static enum resp_result
+put_off(struct resp_parser *p, size_t n, enum resp_result r)
 {
-	if (s[0] != '\r' || s[1] != '\n')
-		return bad(p, "Protocol error: bulk string not followed by CR LF");
-	p->has_pending = false;
-	return RESP_OK;
+	p->pending_len = n;
+	p->has_pending = true;
+	return r;
+}
+
+static enum resp_result
+bad_end(struct resp_parser *p)
+{
+	return bad(p, "Protocol error: bulk string not followed by CR LF");
 }
 
 static inline enum resp_result
-take_body(struct resp_parser *p, const char **at, const char *end)
+take_body(struct resp_parser *p, const char **at, const char *end, size_t n)
 {
-	size_t left = (size_t)(end - *at), n = p->pending_len;
+	size_t left = (size_t)(end - *at);
 
 	if (left < 2 || left - 2 < n)
-		return RESP_AGAIN;
-	if (check_body_end(p, *at + n) != RESP_OK)
-		return RESP_BAD;
+		return put_off(p, n, RESP_AGAIN);
+	if (!is_crlf(*at + n))
+		return bad_end(p);
 	if (!push_arg(p, *at, n))
 		return bad(p, "out of memory");
 	*at += n + 2;
 	return RESP_OK;
 }
 
-/* One argument, or what is left of it. */
 static inline enum resp_result
 take_arg(struct resp_parser *p, const char **at, const char *end)
 {
-	enum resp_result r = p->has_pending ? RESP_OK : read_length(p, at, end);
+	size_t n;
+	enum resp_result r = read_length(p, at, end, &n);
 
 	if (r != RESP_OK)
 		return r;
-	if (!p->checked && p->pending_len > p->limits->check_above) {
-		p->checked = true;
-		return RESP_LENGTH;
-	}
-	return take_body(p, at, end);
+	if (n > p->limits->check_above)
+		return put_off(p, n, RESP_LENGTH);
+	return take_body(p, at, end, n);
 }
 
+/* The arguments that are not taken yet: the next one begins here, or its header does. */
 static enum resp_result
-take_args(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+take_args(struct resp_parser *p, const char *data, const char **at, const char *end)
 {
-	const char *at = data + p->scanned, *end = data + len;
 	enum resp_result r = RESP_OK;
 
-	follow_data(p, data);
+	if (p->has_pending) {
+		p->has_pending = false;
+		r = take_body(p, at, end, p->pending_len);
+	}
 	while (r == RESP_OK && p->argc < p->announced)
-		r = take_arg(p, &at, end);
-	p->scanned = (size_t)(at - data);
-	if (r != RESP_OK)
+		r = take_arg(p, at, end);
+	if (r != RESP_OK) {
+		p->scanned = (size_t)(*at - data);
+		p->base = data;
 		return r;
-	*ret_used = p->scanned;
+	}
 	p->scanned = 0;
 	p->announced = 0;
 	return RESP_OK;
@@ -381,52 +400,38 @@ read_inline(struct resp_parser *p, const char **at, const char *end)
 	return split_line(p, line, n);
 }
 
-/* Between commands: take an inline one, or the head of an array, or drop an empty one. */
+/* Between commands: the head of an array, or all of an inline command. */
 static enum resp_result
-begin(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
+begin(struct resp_parser *p, const char **at, const char *end)
 {
-	const char *at = data, *end = data + len;
-	enum resp_result r;
-
 	p->argc = 0;
-	if (at == end)
+	if (*at == end)
 		return RESP_AGAIN;
-	r = *at == '*' ? read_count(p, &at, end) : read_inline(p, &at, end);
-	if (r == RESP_OK && p->announced) {
-		p->scanned = (size_t)(at - data);
-		p->base = data;
-		return take_args(p, data, len, ret_used);
-	}
-	if (r != RESP_OK)
-		return r;
-	*ret_used = (size_t)(at - data);
-	return p->argc ? RESP_OK : RESP_SKIPPED;
+	return **at == '*' ? read_count(p, at, end) : read_inline(p, at, end);
 }
 
 /* After resp_skip(): go on as take_args() does, but keep nothing. */
 static enum resp_result
 drop_args(struct resp_parser *p, const char **at, const char *end)
 {
-	enum resp_result r;
-
-	while (p->argc < p->announced) {
+	for (; p->argc < p->announced; p->argc++) {
 		size_t left, n;
 
 		if (!p->has_pending) {
-			r = read_length(p, at, end);
+			enum resp_result r = read_length(p, at, end, &p->pending_len);
+
 			if (r != RESP_OK)
 				return r;
 		}
 		left = (size_t)(end - *at);
 		n = left < p->pending_len ? left : p->pending_len;
 		*at += n;
-		p->pending_len -= n;
-		if (p->pending_len || left - n < 2)
-			return RESP_AGAIN;
-		if (check_body_end(p, *at) != RESP_OK)
-			return RESP_BAD;
+		if (left - n < 2)
+			return put_off(p, p->pending_len - n, RESP_AGAIN);
+		if (!is_crlf(*at))
+			return bad_end(p);
+		p->has_pending = false;
 		*at += 2;
-		p->argc++;
 	}
 	return RESP_SKIPPED;
 }
@@ -452,13 +457,25 @@ drop(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 enum resp_result
 resp_parse(struct resp_parser *p, const char *data, size_t len, size_t *ret_used)
 {
+	const char *at = data, *end = data + len;
+	enum resp_result r = RESP_OK;
+
 	assert(len >= p->scanned);
 	*ret_used = 0;
 	if (p->skipping)
 		return drop(p, data, len, ret_used);
+	if (p->announced) {
+		follow_data(p, data);
+		at += p->scanned;
+	} else {
+		r = begin(p, &at, end);
+	}
 	if (p->announced)
-		return take_args(p, data, len, ret_used);
-	return begin(p, data, len, ret_used);
+		r = take_args(p, data, &at, end);
+	if (r != RESP_OK)
+		return r;
+	*ret_used = (size_t)(at - data);
+	return p->argc ? RESP_OK : RESP_SKIPPED;
 }
 
 void

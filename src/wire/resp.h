@@ -52,7 +52,7 @@ struct resp_parser {
 	size_t announced;   /* n of *n; 0: between commands */
 	size_t scanned;	    /* bytes of this command understood (of an inline one: searched) */
 	size_t pending_len; /* length of the argument being read, when has_pending */
-	bool has_pending, checked;
+	bool has_pending;
 	bool skipping;
 	char *inline_text; /* unquoted copy of an inline command's quoted arguments */
 	size_t inline_cap;
