@@ -60,21 +60,25 @@ leaf_new(struct ids *s, uint64_t number)
 	return l;
 }
 
-/* The leaf of that number, or NULL. */
 static struct ids_leaf *
-leaf_find(struct ids *s, uint64_t number)
+leaf_look_up(struct ids *s, uint64_t number)
 {
-	struct map_node *n;
+	struct map_node *n = map_find(&s->leaves, map_hash_u64(number));
 
-	if (s->recent && s->recent->number == number)
-		return s->recent;
-	for (n = map_find(&s->leaves, map_hash_u64(number)); n; n = map_find_next(n)) {
+	for (; n; n = map_find_next(n)) {
 		struct ids_leaf *l = container_of(n, struct ids_leaf, node);
 
 		if (l->number == number)
 			return s->recent = l;
 	}
 	return NULL;
+}
+
+/* The leaf of that number, or NULL. */
+static inline struct ids_leaf *
+leaf_find(struct ids *s, uint64_t number)
+{
+	return s->recent && s->recent->number == number ? s->recent : leaf_look_up(s, number);
 }
 
 /* The first one with that number or a higher one, or NULL. */
