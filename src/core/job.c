@@ -64,9 +64,12 @@ run_free(struct job_run *run)
 	if (!run)
 		return;
 	assert(!timer_is_set(&run->timer));
-	slab_free(run->text, run->text_len);
-	free(run->last_stderr);
-	news_free(run->news);
+	if (run->text) /* mostly there is none of these, which is not worth a call to find out */
+		slab_free(run->text, run->text_len);
+	if (run->last_stderr)
+		free(run->last_stderr);
+	if (run->news)
+		news_free(run->news);
 	slab_free(run, sizeof(*run));
 }
 
@@ -75,7 +78,8 @@ job_free(struct job *j)
 {
 	assert(!j->waiters && !list_linked(&j->link));
 	run_free(j->run);
-	free(j->opts);
+	if (j->opts)
+		free(j->opts);
 	slab_free(j, job_size(j->payload_len));
 }
 
@@ -100,16 +104,31 @@ job_move(struct job *j, enum job_state to, enum job_reason reason)
 	j->reason = (uint8_t)reason;
 }
 
+/* Field by field, since a large struct is zeroed by an instruction that takes long to start. */
+static struct job_run *
+run_new(struct job *j)
+{
+	struct job_run *run = mem_slab(sizeof(*run));
+
+	run->started = MONO_NEVER;
+	run->ended = MONO_NEVER;
+	run->worker = 0;
+	run->pid = 0;
+	run->text = NULL;
+	run->text_len = 0;
+	run->last_stderr = NULL;
+	run->news = NULL;
+	run->timer = (struct timer){.on_due = NULL};
+	run->job = j;
+	return run;
+}
+
 struct job_run *
 job_need_run(struct job *j)
 {
-	struct job_run *run = j->run;
-
-	if (run)
-		return run;
-	run = mem_slab(sizeof(*run));
-	*run = (struct job_run){.started = MONO_NEVER, .ended = MONO_NEVER, .job = j};
-	return j->run = run;
+	if (!j->run)
+		j->run = run_new(j);
+	return j->run;
 }
 
 void
@@ -143,16 +162,18 @@ job_is_unwanted(const struct job *j)
 	return false;
 }
 
-/* False: there is no memory for it. */
+/* It has none yet. False: there is no memory for it. */
 static bool
 run_set_text(struct job_run *run, const char *text, size_t len)
 {
-	slab_free(run->text, run->text_len);
-	run->text = len ? slab_alloc(len) : NULL;
-	run->text_len = run->text ? len : 0;
-	if (run->text)
-		memcpy(run->text, text, len);
-	return run->text_len == len;
+	if (!len)
+		return true;
+	run->text = slab_alloc(len);
+	if (!run->text)
+		return false;
+	run->text_len = len;
+	memcpy(run->text, text, len);
+	return true;
 }
 
 void
@@ -162,7 +183,7 @@ job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const 
 	static const char no_memory[] = "out of memory for the result";
 	struct job_run *run = job_need_run(j);
 
-	assert(!j->decided && !job_is_over(j));
+	assert(!j->decided && !job_is_over(j) && !run->text);
 	if (!run_set_text(run, text, len)) {
 		verdict = JOB_FAILED;
 		reason = REASON_ERROR;

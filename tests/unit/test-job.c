@@ -291,6 +291,28 @@ test_news(void **state)
 	job_free(j);
 }
 
+/* Whatever the memory was before. */
+static void
+test_new_run(void **state)
+{
+	struct job *j = make();
+	void *before = slab_alloc(sizeof(struct job_run));
+	struct job_run *run;
+
+	(void)state;
+	memset(before, 0xff, sizeof(*run));
+	slab_free(before, sizeof(*run));
+	run = job_need_run(j);
+	assert_ptr_equal(run, before);
+	assert_ptr_equal(run->job, j);
+	assert_true(mono_is_never(run->started) && mono_is_never(run->ended));
+	assert_true(!run->worker && !run->pid && !run->text_len);
+	assert_true(!run->text && !run->last_stderr && !run->news);
+	assert_true(!timer_is_set(&run->timer) && !run->timer.on_due);
+	assert_ptr_equal(job_need_run(j), run);
+	job_free(j);
+}
+
 static void
 test_decide_without_text(void **state)
 {
@@ -299,8 +321,6 @@ test_decide_without_text(void **state)
 
 	(void)state;
 	job_move(j, JOB_QUEUED, REASON_NONE);
-	job_decide(j, JOB_FAILED, REASON_ERROR, "from before", 11);
-	j->decided = false;
 	job_decide(j, JOB_CANCELLED, REASON_REQUEST, NULL, 0);
 	assert_ptr_equal(j->run, run);
 	assert_null(run->text);
@@ -379,6 +399,7 @@ main(void)
 		cmocka_unit_test(test_no_free_in_use),
 		cmocka_unit_test(test_decide),
 		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_new_run),
 		cmocka_unit_test(test_decide_without_text),
 		cmocka_unit_test(test_take_text),
 		cmocka_unit_test(test_own_limits),
