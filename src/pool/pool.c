@@ -82,13 +82,6 @@ pool_free(struct pool *p)
 	free(p);
 }
 
-void
-pool_wake(struct pool *p)
-{
-	if (!list_linked(&p->woken))
-		list_append(&p->pools->woken, &p->woken);
-}
-
 /* ---- keys ---- */
 
 static uint64_t

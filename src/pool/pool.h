@@ -196,7 +196,6 @@ enum pool_proof pool_proof(const struct pool *p, mono_t *ret_next, mono_t now);
 
 struct pool *pool_new(struct pools *ps, unsigned place, const struct conf_pool *conf);
 void pool_free(struct pool *p); /* it has no job */
-void pool_wake(struct pool *p);
 
 enum pool_error {
 	POOL_E_PAYLOAD = 1, /* the level cannot carry it; *ret_why says why */
@@ -292,6 +291,13 @@ static inline struct pool *
 job_pool(const struct job *j)
 {
 	return j->owner;
+}
+
+static inline void
+pool_wake(struct pool *p)
+{
+	if (!list_linked(&p->woken))
+		list_append(&p->pools->woken, &p->woken);
 }
 
 /* Of the daemon, or of this pool alone. */

@@ -61,6 +61,7 @@ keep(struct pool *p, struct job *j, mono_t now)
 {
 	int64_t keep_us = job_keep_us(j, p->conf->job.keep_us);
 
+	list_remove(&j->link);
 	list_append(&p->finished, &j->link);
 	p->finished_count++;
 	p->finished_bytes += job_bytes(j);
@@ -128,6 +129,7 @@ log_end(const struct pool *p, const struct job *j)
 		  reason ? ": " : "", reason ? reason : "", took);
 }
 
+/* It leaves the list of those decided at the end, for another or for good. */
 static void
 finish(struct pool *p, struct job *j, mono_t now)
 {
@@ -161,10 +163,8 @@ settle_decided(struct pool *p, mono_t now)
 	uint64_t done = st->done, failed = st->failed;
 	struct list *l;
 
-	while ((l = list_first(&p->decided))) {
-		list_remove(l);
+	while ((l = list_first(&p->decided)))
 		finish(p, container_of(l, struct job, link), now);
-	}
 	rate_add(&st->done_rate, st->done - done, now);
 	window_add(&st->done_lately, st->done - done, now);
 	window_add(&st->failed_lately, st->failed - failed, now);
