@@ -27,9 +27,16 @@ struct await {
 	size_t left;	     /* those that wait */
 	size_t n, allocated; /* entries of v */
 	size_t text_bytes;
-	bool any, ended;
+	bool any;
+	struct timer timer; /* when WAIT is over */
 	struct await_entry v[];
 };
+
+static struct timers *
+timers_of(const struct await *a)
+{
+	return loop_timers(a->reply->client->server->loop);
+}
 
 /* Everything that is to be waited for has been. */
 static void
@@ -37,7 +44,8 @@ await_end(struct await *a)
 {
 	for (size_t i = 0; i < a->n; i++)
 		job_drop_waiter(&a->v[i].waiter);
-	a->ended = true;
+	timer_clear(timers_of(a), &a->timer);
+	a->reply->state = REPLY_SOME;
 	reply_end(a->reply);
 }
 
@@ -94,7 +102,7 @@ on_done(struct job_waiter *w, struct job *j)
 static void
 on_due(struct timer *t, mono_t now)
 {
-	struct await *a = container_of(t, struct reply, timer)->await;
+	struct await *a = container_of(t, struct await, timer);
 
 	(void)now;
 	for (size_t i = 0; i < a->n; i++) {
@@ -142,20 +150,17 @@ client_await_some(struct client *c, struct job *const *jobs, size_t n, bool any,
 	a->any = any;
 	a->allocated = n;
 	list_init(&a->over);
-	a->reply = reply_owe(c, wait_us, on_due);
+	a->timer.on_due = on_due;
+	a->reply = reply_owe(c, REPLY_AWAITS_SOME);
 	a->reply->await = a;
+	if (wait_us != USEC_INFINITY)
+		timer_set(timers_of(a), &a->timer, mono_add(loop_now(c->server->loop), wait_us));
 	for (size_t i = 0; i < n; i++)
 		await_add(a, jobs[i]);
 	reply_count(a->reply);
 	if (await_is_content(a) || !wait_us)
 		await_end(a);
 	return true;
-}
-
-bool
-await_waits(const struct await *a)
-{
-	return !a->ended;
 }
 
 size_t
@@ -198,8 +203,7 @@ await_put(const struct await *a, struct buf *out)
 void
 await_free(struct await *a)
 {
-	if (!a)
-		return;
+	timer_clear(timers_of(a), &a->timer);
 	for (size_t i = 0; i < a->n; i++) {
 		job_drop_waiter(&a->v[i].waiter);
 		free(a->v[i].text);

@@ -33,7 +33,7 @@ client_note(struct client *c)
 static bool
 is_over_budget(const struct client *c, size_t bytes)
 {
-	return c->reply_count >= CLIENT_SLOTS_MAX || bytes > c->server->conf->control.client_memory;
+	return client_owed(c) >= CLIENT_SLOTS_MAX || bytes > c->server->conf->control.client_memory;
 }
 
 bool
@@ -394,8 +394,7 @@ client_free(struct client *c)
 bool
 client_is_flushed(const struct client *c)
 {
-	return c->gone || (!c->exec && list_empty(&c->replies) && list_empty(&c->muted) &&
-			   !buf_len(&c->stream.out));
+	return c->gone || (!c->exec && !client_owed(c) && !buf_len(&c->stream.out));
 }
 
 bool
@@ -404,8 +403,7 @@ client_is_answered(const struct client *c)
 	const struct stream *s = &c->stream;
 	bool news_alone = s->sent >= c->news.from && s->sent + buf_len(&s->out) == c->news.to;
 
-	return client_is_flushed(c) ||
-	       (!c->exec && list_empty(&c->replies) && list_empty(&c->muted) && news_alone);
+	return client_is_flushed(c) || (!c->exec && !client_owed(c) && news_alone);
 }
 
 bool

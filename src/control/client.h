@@ -39,14 +39,14 @@ struct reply;
 struct client_news {
 	struct list channels, patterns; /* struct subscription */
 	size_t channel_count, pattern_count;
-	size_t bytes;	      /* that its subscriptions take */
-	struct reply *behind; /* the slot whose bytes are to be before any news; NULL: none */
-	struct buf aside;     /* news while it holds */
-	bool hold;	      /* a reply is being put together: no news into it */
-	bool losing;	      /* it does not take what it has, and gets no more */
-	bool wants_lost;      /* to be told how many it missed */
-	uint64_t lost;	      /* messages that it missed, since it was told */
-	uint64_t from, to;    /* bytes of the output, counted as stream.sent, that are news alone */
+	size_t bytes;	    /* that its subscriptions take */
+	struct buf *behind; /* what is to be before any news: a slot's, or the tail; or NULL */
+	struct buf aside;   /* news while it holds */
+	bool hold;	    /* a reply is being put together: no news into it */
+	bool losing;	    /* it does not take what it has, and gets no more */
+	bool wants_lost;    /* to be told how many it missed */
+	uint64_t lost;	    /* messages that it missed, since it was told */
+	uint64_t from, to;  /* bytes of the output, counted as stream.sent, that are news alone */
 };
 
 struct client {
@@ -57,8 +57,9 @@ struct client {
 	struct list replies; /* struct reply, in the order of their commands */
 	struct list muted;   /* struct reply of commands whose reply nobody wants */
 	size_t reply_count;  /* of both */
+	struct buf tail;     /* replies that are there at once, but for those before them */
 	struct job_taker taker;
-	size_t reply_bytes;  /* in finished replies that wait for an earlier one */
+	size_t reply_bytes;  /* in slots, and waiting for an earlier one */
 	struct multi *multi; /* NULL: no MULTI */
 	struct multi *exec;  /* what EXEC is carrying out; NULL: nothing */
 	bool reply_off;	     /* CLIENT REPLY OFF */
@@ -148,6 +149,13 @@ struct buf *client_news(struct client *c);
 void client_news_wait(struct client *c);
 /* No news at all while a reply is put together; then behind it. */
 void client_news_hold(struct client *c, bool hold);
+
+/* Replies that it is owed; of those that are there at once, all between two others are one. */
+static inline size_t
+client_owed(const struct client *c)
+{
+	return c->reply_count + (buf_len(&c->tail) > 0);
+}
 
 static inline size_t
 client_subscriptions(const struct client *c)

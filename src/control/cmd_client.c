@@ -87,7 +87,7 @@ put_client_line(struct buf *b, const struct client *c, mono_t now)
 		 "sub=%zu psub=%zu lost=%llu multi=%d commands=%llu lib-name=%s lib-ver=%s\n",
 		 (unsigned long long)c->id, c->uid, c->gid, (int)c->pid, c->name,
 		 (long long)(mono_since(now, c->since) / USEC_PER_SEC), (int)c->proto,
-		 c->reply_count, buf_len(&c->stream.in), buf_len(&c->stream.out),
+		 client_owed(c), buf_len(&c->stream.in), buf_len(&c->stream.out),
 		 c->news.channel_count, c->news.pattern_count, (unsigned long long)c->news.lost,
 		 multi_count(c), (unsigned long long)c->commands, c->lib_name, c->lib_ver);
 }

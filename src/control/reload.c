@@ -38,7 +38,7 @@ server_forget_pool(struct server *s, const struct pool *p)
 void
 client_await_reload(struct client *c)
 {
-	struct reply *r = reply_owe(c, USEC_INFINITY, NULL);
+	struct reply *r = reply_owe(c, REPLY_AWAITS_RELOAD);
 
 	list_append(&c->server->asked, &r->reload);
 }
@@ -52,11 +52,12 @@ server_reload_begun(struct server *s)
 static void
 answer(struct reply *r, const char *code, const char *text)
 {
-	list_remove(&r->reload);
-	if (!r->muted && code)
-		resp_put_error(reply_begin(r), code, text, strlen(text));
-	else if (!r->muted)
-		resp_put_simple(reply_begin(r), text);
+	struct buf *out = reply_begin(r);
+
+	if (code)
+		resp_put_error(out, code, text, strlen(text));
+	else
+		resp_put_simple(out, text);
 	reply_end(r);
 }
 

@@ -6,8 +6,21 @@
 #include "base/slab.h"
 #include "control/user.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* When RUN or RESULT with WAIT is answered, whether its job is over or not. */
+struct reply_limit {
+	struct timer timer;
+	struct reply *reply;
+};
+
+static struct timers *
+timers_of(const struct client *c)
+{
+	return loop_timers(c->server->loop);
+}
 
 static struct reply *
 first_reply(const struct client *c)
@@ -17,52 +30,115 @@ first_reply(const struct client *c)
 	return l ? container_of(l, struct reply, link) : NULL;
 }
 
-static struct reply *
-last_reply(const struct client *c)
+static bool
+is_first(const struct reply *r)
 {
-	return container_of(c->replies.prev, struct reply, link);
+	return r->client->replies.next == &r->link;
 }
 
 static struct reply *
-reply_new(struct client *c)
+reply_new(struct client *c, enum reply_state state, bool muted)
 {
 	struct reply *r = mem_slab(sizeof(*r));
 
-	*r = (struct reply){.client = c, .proto = c->proto, .muted = c->mute};
-	list_init(&r->reload);
-	list_append(r->muted ? &c->muted : &c->replies, &r->link);
+	r->client = c;
+	r->counted = 0;
+	r->state = state;
+	r->proto = c->proto;
+	r->run = false;
+	r->muted = muted;
+	list_append(muted ? &c->muted : &c->replies, &r->link);
 	c->reply_count++;
 	return r;
+}
+
+static void
+limit_set(struct reply *r, int64_t wait_us, void (*on_due)(struct timer *t, mono_t now))
+{
+	struct reply_limit *limit = mem_slab(sizeof(*limit));
+
+	*limit = (struct reply_limit){.timer.on_due = on_due, .reply = r};
+	timer_set(timers_of(r->client), &limit->timer,
+		  mono_add(loop_now(r->client->server->loop), wait_us));
+	r->awaited.limit = limit;
+}
+
+static void
+limit_drop(struct reply *r)
+{
+	struct reply_limit *limit = r->awaited.limit;
+
+	if (!limit)
+		return;
+	timer_clear(timers_of(r->client), &limit->timer);
+	slab_free(limit, sizeof(*limit));
+	r->awaited.limit = NULL;
+}
+
+static size_t
+bytes_of(const struct reply *r)
+{
+	switch (r->state) {
+	case REPLY_BYTES:
+		return buf_len(&r->bytes);
+	case REPLY_OUTCOME:
+		return r->end.len;
+	case REPLY_AWAITS_SOME:
+	case REPLY_SOME:
+		return await_bytes(r->await);
+	case REPLY_AWAITS_JOB:
+	case REPLY_AWAITS_RELOAD:
+	case REPLY_ID:
+		break;
+	}
+	return 0;
 }
 
 void
 reply_count(struct reply *r)
 {
-	size_t bytes = buf_len(&r->out) + r->end.len + (r->await ? await_bytes(r->await) : 0);
+	size_t bytes = bytes_of(r);
 
 	r->client->reply_bytes += bytes - r->counted;
 	r->counted = bytes;
 }
 
-/* Does it wait for a job, or lie here in parts? Then it takes no other reply. */
-static bool
-reply_is_taken(const struct reply *r)
+/* Give up what it has. */
+static void
+reply_clear(struct reply *r)
 {
-	return r->job || r->end.state || r->await || r->kept_id || list_linked(&r->reload);
+	switch (r->state) {
+	case REPLY_AWAITS_JOB:
+		limit_drop(r);
+		job_drop_waiter(&r->awaited.waiter);
+		break;
+	case REPLY_AWAITS_RELOAD:
+		list_remove(&r->reload);
+		break;
+	case REPLY_BYTES:
+		if (r->client->news.behind == &r->bytes)
+			r->client->news.behind = NULL;
+		buf_free(&r->bytes);
+		break;
+	case REPLY_OUTCOME:
+		slab_free(r->end.text, r->end.len);
+		break;
+	case REPLY_AWAITS_SOME:
+	case REPLY_SOME:
+		await_free(r->await);
+		break;
+	case REPLY_ID:
+		break;
+	}
 }
 
 static void
 reply_free(struct reply *r)
 {
-	if (r->client->news.behind == r)
-		r->client->news.behind = NULL;
+	reply_clear(r);
 	list_remove(&r->link);
-	list_remove(&r->reload);
 	r->client->reply_count--;
 	r->client->reply_bytes -= r->counted;
-	slab_free(r->end.text, r->end.len);
-	buf_free(&r->out);
-	await_free(r->await);
 	slab_free(r, sizeof(*r));
 }
 
@@ -145,7 +221,10 @@ client_is_full(struct client *c)
 struct buf *
 reply_begin(struct reply *r)
 {
-	return first_reply(r->client) == r ? &r->client->stream.out : &r->out;
+	reply_clear(r);
+	r->state = REPLY_BYTES;
+	r->bytes = (struct buf){0};
+	return is_first(r) ? &r->client->stream.out : &r->bytes;
 }
 
 void
@@ -153,12 +232,10 @@ reply_end(struct reply *r)
 {
 	struct client *c = r->client;
 
-	timer_clear(loop_timers(c->server->loop), &r->timer);
-	r->job = NULL;
 	reply_count(r);
-	if (buf_failed(&r->out))
+	if (r->state == REPLY_BYTES && buf_failed(&r->bytes))
 		c->gone = true;
-	if (r->muted || (first_reply(c) == r && !reply_is_taken(r)))
+	if (r->muted || (r->state == REPLY_BYTES && is_first(r)))
 		reply_free(r);
 	client_note(c);
 }
@@ -167,74 +244,96 @@ reply_end(struct reply *r)
 static void
 reply_keep(struct reply *r, struct job *j)
 {
+	r->state = REPLY_OUTCOME;
 	r->end = outcome_of(j);
 	r->end.text = job_take_text(j, &r->end.len);
 	if (j->run->text_len && !r->end.text) /* it must not miss one unknowingly */
 		r->client->gone = true;
+	reply_count(r);
 }
 
 static void
 on_done(struct job_waiter *w, struct job *j)
 {
-	struct reply *r = container_of(w, struct reply, waiter);
+	struct reply *r = container_of(w, struct reply, awaited.waiter);
+	struct client *c = r->client;
 
+	client_note(c);
+	limit_drop(r);
 	/* What is kept anyway can stay where it is until a slow client has room for it. */
-	if (!j->attached && client_is_full(r->client))
+	if (!r->muted && !j->attached && client_is_full(c)) {
+		r->state = REPLY_ID;
 		r->kept_id = j->id;
-	else if (!r->muted && first_reply(r->client) == r)
-		job_put_outcome(&r->client->stream.out, j);
-	else if (!r->muted)
+		return;
+	}
+	if (!r->muted && !is_first(r)) {
 		reply_keep(r, j);
-	reply_end(r);
+		return;
+	}
+	if (!r->muted)
+		job_put_outcome(&c->stream.out, j);
+	reply_free(r);
 }
 
 /* WAIT is over before the job is. */
 static void
 on_wait_over(struct timer *t, mono_t now)
 {
-	struct reply *r = container_of(t, struct reply, timer);
-	struct buf *out = reply_begin(r);
+	struct reply *r = container_of(t, struct reply_limit, timer)->reply;
+	struct job *j = r->awaited.job;
+	struct buf *out;
 
 	(void)now;
-	if (r->job->decided)
+	if (j->decided)
 		return; /* its end is there already: this turn's pump tells it */
-	job_drop_waiter(&r->waiter);
+	out = reply_begin(r);
 	if (r->run) {
-		job_detach(r->job);
-		resp_put_errorf(out, "PENDING", "%llu", (unsigned long long)r->job->id);
+		job_detach(j);
+		resp_put_errorf(out, "PENDING", "%llu", (unsigned long long)j->id);
 	} else {
 		resp_put_null(out, r->proto);
 	}
 	reply_end(r);
 }
 
-struct reply *
-reply_owe(struct client *c, int64_t wait_us, void (*on_due)(struct timer *t, mono_t))
+/* What is in the tail is before what comes now. */
+static void
+tail_end(struct client *c)
 {
-	struct reply *r = list_empty(&c->replies) ? NULL : last_reply(c);
+	bool behind = c->news.behind == &c->tail;
+	struct reply *r;
 
-	/* The slot that was made for a reply that is there at once is taken. */
-	if (!r || c->mute || reply_is_taken(r) || buf_len(&r->out) || buf_failed(&r->out) ||
-	    r == c->news.behind)
-		r = reply_new(c);
-	r->proto = c->proto;
-	r->timer.on_due = on_due;
-	if (wait_us != USEC_INFINITY)
-		timer_set(loop_timers(c->server->loop), &r->timer,
-			  mono_add(loop_now(c->server->loop), wait_us));
-	return r;
+	if (!buf_len(&c->tail) && !buf_failed(&c->tail) && !behind)
+		return;
+	r = reply_new(c, REPLY_BYTES, false);
+	r->bytes = c->tail;
+	c->tail = (struct buf){0};
+	if (behind)
+		c->news.behind = &r->bytes;
+	reply_count(r);
+}
+
+struct reply *
+reply_owe(struct client *c, enum reply_state awaits)
+{
+	if (!c->mute)
+		tail_end(c);
+	return reply_new(c, awaits, c->mute);
 }
 
 void
 client_await(struct client *c, struct job *j, bool run, int64_t wait_us)
 {
-	struct reply *r = reply_owe(c, wait_us, on_wait_over);
+	struct reply *r = reply_owe(c, REPLY_AWAITS_JOB);
 
-	r->job = j;
 	r->run = run;
-	r->waiter.on_done = on_done;
-	r->waiter.taker = run && !r->muted ? &c->taker : NULL;
-	job_add_waiter(j, &r->waiter);
+	r->awaited.job = j;
+	r->awaited.limit = NULL;
+	if (wait_us != USEC_INFINITY)
+		limit_set(r, wait_us, on_wait_over);
+	r->awaited.waiter.on_done = on_done;
+	r->awaited.waiter.taker = run && !r->muted ? &c->taker : NULL;
+	job_add_waiter(j, &r->awaited.waiter);
 }
 
 /* ---- order ---- */
@@ -254,19 +353,19 @@ client_end_command(struct client *c)
 	c->mute = false;
 }
 
+/* Has it all that it is owed? But for what is being put now. */
+static bool
+is_answered(const struct client *c)
+{
+	return list_empty(&c->replies) && !buf_len(&c->tail);
+}
+
 struct buf *
 client_reply(struct client *c)
 {
-	struct reply *last;
-
 	if (c->mute)
 		return &c->sink;
-	if (list_empty(&c->replies))
-		return &c->stream.out;
-	last = last_reply(c);
-	if (reply_is_taken(last)) /* a slot behind it, which takes all that are there at once */
-		last = reply_new(c);
-	return &last->out;
+	return is_answered(c) ? &c->stream.out : &c->tail;
 }
 
 struct buf *
@@ -274,17 +373,14 @@ client_news(struct client *c)
 {
 	if (c->news.hold)
 		return &c->news.aside;
-	return c->news.behind ? &c->news.behind->out : &c->stream.out;
+	return c->news.behind ? c->news.behind : &c->stream.out;
 }
 
 void
 client_news_wait(struct client *c)
 {
-	struct reply *last = list_empty(&c->replies) ? NULL : last_reply(c);
-
-	if (c->mute) /* there is no reply to wait for */
-		return;
-	c->news.behind = last && reply_is_taken(last) ? reply_new(c) : last;
+	if (!c->mute) /* else there is no reply to wait for */
+		c->news.behind = is_answered(c) ? NULL : &c->tail;
 }
 
 void
@@ -303,33 +399,55 @@ client_news_hold(struct client *c, bool hold)
 	buf_free(aside);
 }
 
-/* Put what is not in r->out. False: there is no room for it. */
-static bool
-reply_fetch(struct reply *r)
+static void
+put_bytes(struct client *c, const struct buf *bytes)
 {
-	struct client *c = r->client;
-	const struct job *j = r->kept_id ? pools_job(c->server->pools, r->kept_id) : NULL;
+	if (buf_failed(bytes))
+		c->gone = true;
+	if (buf_len(bytes))
+		buf_put(&c->stream.out, buf_head(bytes), buf_len(bytes));
+}
 
-	if (r->end.state) {
-		put_outcome(&c->stream.out, &r->end);
-		return true;
-	}
-	if (buf_len(&c->stream.out) > c->server->conf->control.client_memory)
-		return false;
-	if (r->await)
-		await_put(r->await, &c->stream.out);
-	else if (j)
+static void
+put_kept(struct client *c, uint64_t id)
+{
+	const struct job *j = pools_job(c->server->pools, id);
+
+	if (j)
 		job_put_outcome(&c->stream.out, j);
 	else
 		resp_put_errorf(&c->stream.out, "NOJOB",
 				"its result was no longer kept when its turn came");
+}
+
+/* False: there is no room for what it is about. */
+static bool
+reply_put(const struct reply *r)
+{
+	struct client *c = r->client;
+	bool room = buf_len(&c->stream.out) <= c->server->conf->control.client_memory;
+
+	if (r->state == REPLY_OUTCOME)
+		put_outcome(&c->stream.out, &r->end);
+	else if (r->state == REPLY_BYTES)
+		put_bytes(c, &r->bytes);
+	else if (room && r->state == REPLY_SOME)
+		await_put(r->await, &c->stream.out);
+	else if (room)
+		put_kept(c, r->kept_id);
+	else
+		return false;
 	return true;
 }
 
-static bool
-reply_waits(const struct reply *r)
+/* Nothing is before it any more. */
+static void
+tail_put(struct client *c)
 {
-	return r->job || (r->await && await_waits(r->await)) || list_linked(&r->reload);
+	put_bytes(c, &c->tail);
+	buf_free(&c->tail);
+	if (c->news.behind == &c->tail)
+		c->news.behind = NULL;
 }
 
 bool
@@ -337,27 +455,23 @@ client_collect(struct client *c)
 {
 	struct reply *r;
 
-	while ((r = first_reply(c)) && !reply_waits(r)) {
-		if (reply_is_taken(r) && !reply_fetch(r))
+	while ((r = first_reply(c)) && r->state >= REPLY_BYTES) {
+		if (!reply_put(r))
 			return false;
-		if (buf_failed(&r->out))
-			c->gone = true;
-		if (buf_len(&r->out))
-			buf_put(&c->stream.out, buf_head(&r->out), buf_len(&r->out));
 		reply_free(r);
 	}
+	if (!r)
+		tail_put(c);
 	return true;
 }
 
 size_t
 client_reply_bytes(struct client *c)
 {
-	/* Replies that are there at once go to the last slot alone, and news to one. */
-	if (!list_empty(&c->replies))
-		reply_count(last_reply(c));
-	if (c->news.behind)
-		reply_count(c->news.behind);
-	return c->reply_bytes + buf_len(&c->stream.out);
+	/* Of the slots only the one that news go to grows. */
+	if (c->news.behind && c->news.behind != &c->tail)
+		reply_count(container_of(c->news.behind, struct reply, bytes));
+	return c->reply_bytes + buf_len(&c->tail) + buf_len(&c->stream.out);
 }
 
 /* Jobs of a client that does not take its results are not begun: their results
@@ -376,24 +490,23 @@ client_hold_jobs(struct client *c)
 		user_wait(c);
 	}
 	c->taker.full = client_is_full(c) || user_is_full(c);
-	c->taker.next = r && r->job && buf_len(&c->stream.out) <= budget ? &r->waiter : NULL;
+	c->taker.next = r && r->state == REPLY_AWAITS_JOB && buf_len(&c->stream.out) <= budget ?
+				&r->awaited.waiter :
+				NULL;
 	if (was_full && !c->taker.full)
 		pools_unpark(c->server->pools);
 	else if (c->taker.next)
-		pool_unpark(r->job);
+		pool_unpark(r->awaited.job);
 }
 
 static void
 drop_reply(struct reply *r)
 {
-	struct job *j = r->job;
+	struct job *j = r->state == REPLY_AWAITS_JOB && r->run ? r->awaited.job : NULL;
 
-	timer_clear(loop_timers(r->client->server->loop), &r->timer);
-	if (j)
-		job_drop_waiter(&r->waiter);
-	if (j && r->run && j->attached)
-		pool_disconnect(j);
 	reply_free(r);
+	if (j && j->attached)
+		pool_disconnect(j);
 }
 
 void
@@ -404,4 +517,6 @@ client_drop_replies(struct client *c)
 	list_splice(&c->replies, &c->muted);
 	list_foreach(it, next, &c->replies)
 		drop_reply(container_of(it, struct reply, link));
+	buf_free(&c->tail);
+	assert(!c->reply_count && !c->reply_bytes);
 }

@@ -4,7 +4,8 @@
  *
  * Floor 5, and for reply.c and await.c alone; others say client_reply(),
  * client_await(), client_await_some(). A slot waits for one job, or, by a struct
- * await, for some; or it is ready, and waits only for those before it.
+ * await, for some; or it is ready, and waits only for those before it. Replies that
+ * are there at once have none while they are the last: they are in client->tail.
  */
 #pragma once
 
@@ -13,46 +14,68 @@
 
 struct await;
 
+/* What there is of it. */
+enum reply_state {
+	REPLY_AWAITS_JOB,
+	REPLY_AWAITS_SOME,
+	REPLY_AWAITS_RELOAD,
+	/* ready, with */
+	REPLY_BYTES,
+	REPLY_OUTCOME,
+	REPLY_SOME, /* the outcomes of some */
+	REPLY_ID,   /* of a job, whose outcome is still to be fetched */
+};
+
 /* How a job has ended, kept until its reply's turn comes. */
 struct outcome {
-	enum job_state state; /* JOB_NEW: there is none here */
+	enum job_state state;
 	enum job_reason reason;
 	char *text; /* of slab_alloc(); NULL: none */
 	size_t len;
 };
 
+/* A job's waiter, and for how long. */
+struct reply_job {
+	struct job *job;
+	struct job_waiter waiter;
+	struct reply_limit *limit; /* NULL: as long as it takes */
+};
+
+/* There may be thousands, one for each RUN that goes on, so it is small, and of what
+ * excludes each other there is but one. */
 struct reply {
 	struct list link; /* in client->replies, or, muted, in client->muted */
 	struct client *client;
-	struct job_waiter waiter;
-	struct job *job;     /* NULL: ready, or it waits for some */
-	struct await *await; /* NULL: it is not about some */
-	struct list reload;  /* in server->asked or ->awaiting, while it waits for a reload */
-	uint64_t kept_id;    /* ready, but its outcome is still to be fetched; 0: it is here */
-	struct timer timer;
-	struct outcome end;    /* of its job, when it is ready */
-	struct buf out;	       /* of replies that were there at once */
-	size_t counted;	       /* bytes that it holds and that are in client->reply_bytes */
+	size_t counted; /* bytes that it holds and that are in client->reply_bytes */
+	enum reply_state state;
 	enum resp_proto proto; /* that was in force when its command was read */
 	bool run;	       /* RUN, not RESULT */
 	bool muted;	       /* it is owed to nobody, and ends with its job */
+	union {
+		struct reply_job awaited;
+		struct list reload;  /* in server->asked or ->awaiting */
+		struct buf bytes;    /* of replies that were there at once */
+		struct outcome end;  /* of its job */
+		struct await *await; /* about some, before and after they are over */
+		uint64_t kept_id;
+	};
 };
 
-/* A slot for the command that is being carried out. */
-struct reply *reply_owe(struct client *c, int64_t wait_us, void (*on_due)(struct timer *t, mono_t));
+/* A slot for the command that is being carried out. What it waits for is the caller's
+ * to say. */
+struct reply *reply_owe(struct client *c, enum reply_state awaits);
 /* Bring what r holds into the client's account. */
 void reply_count(struct reply *r);
 /* It is ready. */
 void reply_end(struct reply *r);
 bool client_is_full(struct client *c);
 
-/* Where its bytes go: straight to the client when nothing is before it. */
+/* It waits no more. Where its bytes go: straight to the client when nothing is before it. */
 struct buf *reply_begin(struct reply *r);
 /* What a job that is over has to tell: its result, or its message without the code. */
 const char *job_outcome_text(const struct job *j, size_t *ret_len);
 
 /* ---- await.c ---- */
-bool await_waits(const struct await *a);
 size_t await_bytes(const struct await *a);
 void await_put(const struct await *a, struct buf *out);
 void await_free(struct await *a);

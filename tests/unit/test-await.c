@@ -78,7 +78,7 @@ expect_entries(const char *entries)
 static void
 nothing_is_left(void)
 {
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 	assert_int_equal(client->reply_bytes, 0);
 }
 

@@ -208,7 +208,7 @@ test_not_into_a_reply(void **state)
 	say(0, "late", 4);
 	turn();
 	expect("+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n" KEY_NEWS("$8\r\nout late\r\n"));
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 }
 
 /* In the new form they come when the client knows of it. */

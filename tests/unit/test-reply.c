@@ -31,7 +31,7 @@ test_at_once(void **state)
 	(void)state;
 	send_text("PING\r\nECHO a\r\n");
 	expect("+PONG\r\n$1\r\na\r\n");
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 }
 
 static void
@@ -45,7 +45,7 @@ test_at_once_behind_awaited(void **state)
 	done(0);
 	turn();
 	expect("$1\r\n0\r\n+PONG\r\n$1\r\ny\r\n$1\r\nz\r\n");
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 	assert_int_equal(client->reply_bytes, 0);
 	assert_null(job(0)); /* answered, and so gone */
 }
@@ -109,7 +109,7 @@ test_any_order(void **state)
 			expect(want);
 		}
 		assert_int_equal(out, 4);
-		assert_int_equal(client->reply_count, 0);
+		assert_int_equal(client_owed(client), 0);
 		assert_int_equal(client->reply_bytes, 0);
 	}
 }
@@ -165,7 +165,7 @@ test_random(void **state)
 			turn();
 	}
 	expect(want);
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 	assert_int_equal(client->reply_bytes, 0);
 	assert_int_equal(pools->jobs.count, 0);
 }
@@ -324,16 +324,16 @@ test_slots_count(void **state)
 {
 	(void)state;
 	send_text("RUN p a\r\nRUN p b\r\nRUN p c\r\n");
-	assert_int_equal(client->reply_count, 3);
+	assert_int_equal(client_owed(client), 3);
 	send_text("PING\r\nPING\r\n"); /* these share one */
-	assert_int_equal(client->reply_count, 4);
+	assert_int_equal(client_owed(client), 4);
 	send_text("RUN p d\r\n");
-	assert_int_equal(client->reply_count, 5);
+	assert_int_equal(client_owed(client), 5);
 	for (unsigned n = 0; n < 4; n++)
 		done(n);
 	turn();
 	expect("$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n+PONG\r\n+PONG\r\n$1\r\n3\r\n");
-	assert_int_equal(client->reply_count, 0);
+	assert_int_equal(client_owed(client), 0);
 }
 
 /* A turn takes so many commands of a client, and the next goes on. */
@@ -453,24 +453,24 @@ test_slots_budget(void **state)
 {
 	(void)state;
 	run_many(18000);
-	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(client_owed(client), CLIENT_SLOTS_MAX);
 	assert_int_equal(pools->jobs.count, CLIENT_SLOTS_MAX);
 	assert_true(client->stream.held);
 	done(5); /* not the first: its reply is still owed */
 	turn();
-	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(client_owed(client), CLIENT_SLOTS_MAX);
 	for (unsigned n = 0; n < 5; n++)
 		done(n);
 	turn(); /* six are out: six more come in */
 	turn();
-	assert_int_equal(client->reply_count, CLIENT_SLOTS_MAX);
+	assert_int_equal(client_owed(client), CLIENT_SLOTS_MAX);
 	assert_int_equal(pools->jobs.count, CLIENT_SLOTS_MAX);
 	assert_true(client->stream.held);
 	for (unsigned n = 6; n < 2006; n++)
 		done(n);
 	for (int i = 0; i < 40; i++)
 		turn();
-	assert_int_equal(client->reply_count, 18000 - 2006);
+	assert_int_equal(client_owed(client), 18000 - 2006);
 	assert_false(client->stream.held);
 }
 
