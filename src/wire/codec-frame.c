@@ -50,9 +50,7 @@ parse_numbers(const char *s, size_t len, uint64_t numbers[NUMBERS_MAX])
 static enum codec_result
 bad_header(struct codec *c, const char *data, size_t len, const char *form)
 {
-	char shown[CODEC_SHOWN];
-
-	return codec_bad(c, "answered '%s', not %s%s", codec_show(shown, data, len),
+	return codec_bad(c, "answered '%s', not %s%s", codec_show(c, data, len),
 			 form ? form : "OK <id> <len> or ERR <id> <len>",
 			 c->answered ? "" : ": answers of one line? protocol = \"line\"");
 }
@@ -80,7 +78,6 @@ parse_header(struct codec *c, const char *data, size_t len)
 {
 	struct codec_event *e = &c->pending;
 	uint64_t numbers[NUMBERS_MAX] = {0};
-	char shown[CODEC_SHOWN];
 	enum codec_verb verb;
 	size_t at = codec_find_verb(data, len, &verb);
 	int count;
@@ -96,7 +93,7 @@ parse_header(struct codec *c, const char *data, size_t len)
 		return CODEC_EVENT;
 	if (numbers[count - 1] > c->max_result)
 		return codec_bad(c, "announced more than max_result (%zu) bytes: '%s'",
-				 c->max_result, codec_show(shown, data, len));
+				 c->max_result, codec_show(c, data, len));
 	e->len = (size_t)numbers[count - 1];
 	return CODEC_EVENT;
 }
@@ -107,11 +104,10 @@ take_header(struct codec *c, const char *data, size_t len, size_t *ret_used)
 {
 	size_t n, end;
 	enum codec_result r = codec_find_line(c, data, len, HEADER_MAX, &n);
-	char shown[CODEC_SHOWN];
 
 	if (r == CODEC_BAD)
 		return codec_bad(c, "sent a header line of more than %d bytes: '%s'", HEADER_MAX,
-				 codec_show(shown, data, len));
+				 codec_show(c, data, len));
 	if (r != CODEC_EVENT)
 		return r;
 	end = n + 1;
@@ -127,11 +123,11 @@ take_header(struct codec *c, const char *data, size_t len, size_t *ret_used)
 
 /* The header again, without its line end, for an error. */
 static const char *
-show_header(const struct codec *c, const char *data, char dst[CODEC_SHOWN])
+show_header(struct codec *c, const char *data)
 {
 	size_t n = c->body - 1;
 
-	return codec_show(dst, data, n && data[n - 1] == '\r' ? n - 1 : n);
+	return codec_show(c, data, n && data[n - 1] == '\r' ? n - 1 : n);
 }
 
 static enum codec_result
@@ -139,7 +135,6 @@ frame_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 	     struct codec_event *ret)
 {
 	enum codec_result r = CODEC_EVENT;
-	char shown[CODEC_SHOWN];
 
 	if (!c->body)
 		r = take_header(c, data, len, ret_used);
@@ -153,7 +148,7 @@ frame_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 		return CODEC_AGAIN;
 	if (ret->text[ret->len] != '\n')
 		return codec_bad(c, "sent no line feed behind the body of '%s': wrong length?",
-				 show_header(c, data, shown));
+				 show_header(c, data));
 	*ret_used = c->body + ret->len + 1;
 	c->body = 0;
 	return CODEC_EVENT;
@@ -162,14 +157,12 @@ frame_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 static void
 frame_cut_short(struct codec *c, const char *data, size_t len)
 {
-	char shown[CODEC_SHOWN];
-
 	if (!c->body) {
 		codec_line_cut_short(c, data, len);
 		return;
 	}
 	codec_bad(c, "ended %zu bytes before the end of '%s'", c->body + c->pending.len + 1 - len,
-		  show_header(c, data, shown));
+		  show_header(c, data));
 }
 
 static void

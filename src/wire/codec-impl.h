@@ -23,10 +23,8 @@ struct codec_ops {
 
 extern const struct codec_ops codec_filter_ops, codec_line_ops, codec_frame_ops;
 
-#define CODEC_SHOWN 61 /* bytes from a worker that an error shows, and a NUL */
-
-/* data escaped and cut, in dst; returns dst. */
-const char *codec_show(char dst[CODEC_SHOWN], const char *data, size_t len);
+/* data escaped and cut, in c->shown. */
+const char *codec_show(struct codec *c, const char *data, size_t len);
 
 enum codec_result codec_bad(struct codec *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

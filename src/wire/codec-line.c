@@ -10,62 +10,62 @@
  * of 20 digits, three spaces. */
 #define BEFORE_TEXT_MAX 64
 
-/* What is behind a verb and its space; false when it is not of the verb's form. */
-typedef bool parse_fn(struct codec_event *e, const char *s, size_t len);
+/* The event's text is what is behind a verb and its space: take from its head what is
+ * not text. False when it is not of the verb's form. */
+typedef bool parse_fn(struct codec_event *e);
 
 static bool
-parse_text(struct codec_event *e, const char *s, size_t len)
+parse_nothing(struct codec_event *e)
 {
-	e->text = s;
-	e->len = len;
-	return true;
+	return e->len == 0;
 }
 
-static bool
-parse_nothing(struct codec_event *e, const char *s, size_t len)
+static void
+skip(struct codec_event *e, size_t n)
 {
-	return len == 0 && parse_text(e, s, len);
+	e->text += n;
+	e->len -= n;
 }
 
 /* sd-daemon's prefix for a level; anything else that begins with "<" is text. */
 static bool
-parse_log(struct codec_event *e, const char *s, size_t len)
+parse_log(struct codec_event *e)
 {
-	bool prefixed = len >= 3 && s[0] == '<' && s[1] >= '0' && s[1] <= '7' && s[2] == '>';
+	const char *s = e->text;
+	bool prefixed = e->len >= 3 && s[0] == '<' && s[1] >= '0' && s[1] <= '7' && s[2] == '>';
 
 	e->level = prefixed ? s[1] - '0' : LOG_INFO;
-	return prefixed ? parse_text(e, s + 3, len - 3) : parse_text(e, s, len);
+	skip(e, prefixed ? 3 : 0);
+	return true;
 }
 
 /* The number up to the next space, and step over both. */
 static bool
-take_number(const char **s, size_t *len, uint64_t *ret)
+take_number(struct codec_event *e, uint64_t *ret)
 {
-	const char *space = memchr(*s, ' ', *len);
-	size_t n = space ? (size_t)(space - *s) : *len, step = space ? n + 1 : n;
+	const char *space = memchr(e->text, ' ', e->len);
+	size_t n = space ? (size_t)(space - e->text) : e->len;
 
-	if (parse_u64(*s, n, UINT64_MAX, ret) != 0)
+	if (parse_u64(e->text, n, UINT64_MAX, ret) != 0)
 		return false;
-	*s += step;
-	*len -= step;
+	skip(e, space ? n + 1 : n);
 	return true;
 }
 
 static bool
-parse_progress(struct codec_event *e, const char *s, size_t len)
+parse_progress(struct codec_event *e)
 {
-	return take_number(&s, &len, &e->done) && take_number(&s, &len, &e->total) &&
-	       parse_text(e, s, len);
+	return take_number(e, &e->done) && take_number(e, &e->total);
 }
 
 static const struct {
-	parse_fn *parse;
+	parse_fn *parse; /* NULL: all of it is text */
 	const char *form;
 } forms[] = {
-	[VERB_OK] = {parse_text, "OK [text]"},
-	[VERB_ERR] = {parse_text, "ERR [text]"},
-	[VERB_RETRY] = {parse_text, "RETRY [text]"},
-	[VERB_OUT] = {parse_text, "OUT [text]"},
+	[VERB_OK] = {NULL, "OK [text]"},
+	[VERB_ERR] = {NULL, "ERR [text]"},
+	[VERB_RETRY] = {NULL, "RETRY [text]"},
+	[VERB_OUT] = {NULL, "OUT [text]"},
 	[VERB_PROGRESS] = {parse_progress, "PROGRESS done total [text]"},
 	[VERB_LOG] = {parse_log, "LOG [<level>]text"},
 	[VERB_READY] = {parse_nothing, "READY alone"},
@@ -75,11 +75,10 @@ static enum codec_result
 bad_line(struct codec *c, const char *data, size_t len, const char *form)
 {
 	const char *hint = "";
-	char shown[CODEC_SHOWN];
 
 	if (!form && !c->answered)
 		hint = ": one plain line for each input? protocol = \"filter\"";
-	return codec_bad(c, "answered '%s', not %s%s", codec_show(shown, data, len),
+	return codec_bad(c, "answered '%s', not %s%s", codec_show(c, data, len),
 			 form ? form : "OK or ERR", hint);
 }
 
@@ -93,8 +92,8 @@ parse_line(struct codec *c, const char *data, size_t len, struct codec_event *re
 		return bad_line(c, data, len, NULL);
 	if (at < len)
 		at++; /* the space */
-	*ret = (struct codec_event){.verb = verb};
-	if (!forms[verb].parse(ret, data + at, len - at))
+	*ret = (struct codec_event){.verb = verb, .text = data + at, .len = len - at};
+	if (forms[verb].parse && !forms[verb].parse(ret))
 		return bad_line(c, data, len, forms[verb].form);
 	return ret->len > c->max_result ? codec_too_long(c, data, len) : CODEC_EVENT;
 }

@@ -87,9 +87,11 @@ codec_level_name(enum codec_level level)
 }
 
 const char *
-codec_show(char dst[CODEC_SHOWN], const char *data, size_t len)
+codec_show(struct codec *c, const char *data, size_t len)
 {
-	return text_escape(dst, CODEC_SHOWN, data, len < CODEC_SHOWN ? len : CODEC_SHOWN);
+	size_t size = sizeof(c->shown);
+
+	return text_escape(c->shown, size, data, len < size ? len : size);
 }
 
 enum codec_result
@@ -124,10 +126,8 @@ codec_find_line(struct codec *c, const char *data, size_t len, size_t limit, siz
 enum codec_result
 codec_too_long(struct codec *c, const char *data, size_t len)
 {
-	char shown[CODEC_SHOWN];
-
 	return codec_bad(c, "sent a line of more than max_result (%zu) bytes: '%s'", c->max_result,
-			 codec_show(shown, data, len));
+			 codec_show(c, data, len));
 }
 
 size_t
@@ -135,18 +135,19 @@ codec_find_verb(const char *line, size_t len, enum codec_verb *ret)
 {
 #define ROW(verb) [VERB_##verb] = { #verb, sizeof(#verb) - 1 }
 	static const struct {
-		const char *word;
+		char word[sizeof("PROGRESS")]; /* the longest */
 		size_t len;
 	} verbs[] = {ROW(OK), ROW(ERR), ROW(RETRY), ROW(OUT), ROW(PROGRESS), ROW(LOG), ROW(READY)};
 #undef ROW
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		size_t n = verbs[i].len;
+		size_t n = verbs[i].len, same = 0;
 
-		if (len < n || line[0] != verbs[i].word[0] || line[1] != verbs[i].word[1] ||
-		    memcmp(line, verbs[i].word, n) != 0)
+		if (len < n || (len > n && line[n] != ' '))
 			continue;
-		if (len > n && line[n] != ' ')
+		while (same < n && line[same] == verbs[i].word[same])
+			same++;
+		if (same < n)
 			continue;
 		*ret = (enum codec_verb)i;
 		return n;
@@ -157,9 +158,7 @@ codec_find_verb(const char *line, size_t len, enum codec_verb *ret)
 void
 codec_line_cut_short(struct codec *c, const char *data, size_t len)
 {
-	char shown[CODEC_SHOWN];
-
-	codec_bad(c, "ended in the middle of a line: '%s'", codec_show(shown, data, len));
+	codec_bad(c, "ended in the middle of a line: '%s'", codec_show(c, data, len));
 }
 
 void

@@ -49,7 +49,8 @@ struct codec {
 	bool answered;	   /* a message has been understood: from then on a bad line gets no hint */
 	size_t body;	   /* frame: header's length where a body is awaited, else 0 */
 	struct codec_event pending; /* frame: what the header said */
-	char error[256];	    /* CODEC_BAD: what came and what was expected, escaped, cut */
+	char shown[61];		    /* what came, as an error shows it: escaped, cut */
+	char error[256];	    /* CODEC_BAD: what came and what was expected */
 };
 
 void codec_init(struct codec *c, enum codec_level level, size_t max_result);
