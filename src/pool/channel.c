@@ -61,7 +61,7 @@ worker_has_jobs(const struct worker *w)
 static bool
 in_order(const struct worker *w)
 {
-	return codec_in_order(w->codec.level);
+	return w->codec.in_order;
 }
 
 /* ---- out ---- */

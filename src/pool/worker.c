@@ -106,7 +106,7 @@ worker_fini(struct worker *w)
 struct log_about
 worker_about(const struct worker *w)
 {
-	bool certain = w->count == 1 || (w->count && codec_in_order(w->codec.level));
+	bool certain = w->count == 1 || (w->count && w->codec.in_order);
 	const struct job *j = certain ? worker_job(w, 0) : NULL;
 
 	return (struct log_about){

@@ -16,7 +16,11 @@ static const struct codec_ops *const levels[] = {
 void
 codec_init(struct codec *c, enum codec_level level, size_t max_result)
 {
-	*c = (struct codec){.level = level, .max_result = max_result};
+	*c = (struct codec){
+		.level = level,
+		.in_order = levels[level]->in_order,
+		.max_result = max_result,
+	};
 }
 
 enum codec_result
@@ -72,12 +76,6 @@ codec_payload_fits(enum codec_level level, const char *payload, size_t len)
 	if (memchr(payload, '\0', len))
 		return "holds a NUL byte: protocol = \"frame\" takes any bytes";
 	return NULL;
-}
-
-bool
-codec_in_order(enum codec_level level)
-{
-	return levels[level]->in_order;
 }
 
 const char *
@@ -164,12 +162,15 @@ codec_line_cut_short(struct codec *c, const char *data, size_t len)
 void
 codec_line_put_job(struct buf *out, uint64_t id, unsigned attempt, const char *payload, size_t len)
 {
+	char *line;
+
 	(void)id;
 	(void)attempt;
 	if (!buf_reserve(out, len + 1))
 		return;
-	if (len)
-		memcpy(buf_tail(out), payload, len);
-	buf_tail(out)[len] = '\n';
+	line = buf_tail(out);
 	buf_commit(out, len + 1);
+	line[len] = '\n';
+	if (len)
+		memcpy(line, payload, len);
 }

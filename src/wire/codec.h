@@ -43,6 +43,7 @@ enum codec_result { CODEC_AGAIN, CODEC_EVENT, CODEC_BAD };
 
 struct codec {
 	enum codec_level level;
+	bool in_order;	   /* answers come in the order of the jobs, not with their ids */
 	size_t max_result; /* bytes of a line's text or a frame's body */
 	size_t last;	   /* bytes of the last line */
 	size_t scanned;	   /* bytes searched for the end of the line, from the start of input */
@@ -78,5 +79,4 @@ void codec_put_cancel(const struct codec *c, struct buf *out, uint64_t id);
 /* NULL, or why this level cannot carry the payload and which one can. */
 const char *codec_payload_fits(enum codec_level level, const char *payload, size_t len);
 
-bool codec_in_order(enum codec_level level);	      /* filter and line: yes */
 const char *codec_level_name(enum codec_level level); /* "filter", "line", "frame" */
