@@ -30,17 +30,17 @@ flight_find(const struct worker *w, uint64_t id)
 	return i;
 }
 
-/* Take the i-th one out; what is older moves up. */
-static struct flight
+/* Take the i-th one out, and what it is for, if anything; what is older moves up. */
+static struct job *
 flight_take(struct worker *w, unsigned i)
 {
-	struct flight f = *flight_at(w, i);
+	struct job *j = flight_at(w, i)->job;
 
 	for (; i > 0; i--)
 		*flight_at(w, i) = *flight_at(w, i - 1);
 	w->first = w->first + 1 < w->ring ? w->first + 1 : 0;
 	w->count--;
-	return f;
+	return j;
 }
 
 struct job *
@@ -92,9 +92,9 @@ watch_patience(struct worker *w)
 static void
 clock_next(struct worker *w, mono_t now)
 {
-	struct flight *f = w->count && in_order(w) ? flight_at(w, 0) : NULL;
+	struct flight *f = flight_at(w, 0);
 
-	if (!f)
+	if (!w->count || !in_order(w))
 		return;
 	if (f->job && mono_is_never(f->job->run->started))
 		clock_start(w, f->job, now);
@@ -108,7 +108,7 @@ void
 worker_give(struct worker *w, struct job *j, mono_t now)
 {
 	struct job_run *run = job_need_run(j);
-	uint64_t start;
+	struct flight *f = flight_at(w, w->count);
 
 	assert(w->count < w->ring);
 	run->worker = w->index;
@@ -116,15 +116,11 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	run->started = MONO_NEVER;
 	run->timer.on_due = settle_on_job_due;
 	j->in_flight = true;
-	start = w->chan.sent + buf_len(&w->chan.out);
+	f->job = j;
+	f->id = j->id;
+	f->sent_start = w->chan.sent + buf_len(&w->chan.out);
+	w->count++;
 	codec_put_job(&w->codec, &w->chan.out, j->id, j->attempt, j->payload, j->payload_len);
-	*flight_at(w, w->count++) = (struct flight){
-		.job = j,
-		.id = j->id,
-		.sent_start = start,
-		.timeout_us = job_timeout_us(j, w->pool->conf->job.timeout_us),
-		.give_up = MONO_NEVER,
-	};
 	if (w->count == 1 || !in_order(w))
 		clock_start(w, j, now);
 	if (buf_failed(&w->chan.out))
@@ -161,14 +157,16 @@ worker_forget(struct worker *w, struct job *j)
 
 	assert(f->job == j);
 	f->job = NULL;
+	f->timeout_us = job_timeout_us(j, w->pool->conf->job.timeout_us);
+	f->give_up = MONO_NEVER;
 	j->in_flight = false;
 }
 
 void
 worker_disown(struct worker *w, struct job *j, mono_t give_up)
 {
-	flight_at(w, flight_find(w, j->id))->give_up = give_up;
 	worker_forget(w, j);
+	flight_at(w, flight_find(w, j->id))->give_up = give_up;
 	watch_patience(w);
 }
 
@@ -268,25 +266,21 @@ static void
 on_answer(struct worker *w, const struct codec_event *ev)
 {
 	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
-	mono_t now = loop_now(w->pool->pools->loop);
-	struct flight f;
+	struct job *j;
 
 	if (i >= w->count) {
 		on_unasked(w, ev);
 		return;
 	}
 	errlog_catch_up(&w->err);
-	f = flight_take(w, i);
+	j = flight_take(w, i);
 	w->answers++;
-	if (f.job) {
-		f.job->in_flight = false;
-		if (!f.job->decided)
-			answer_record(w, f.job, ev);
-	}
-	clock_next(w, now);
-	pool_wake(w->pool);
-	if (w->answers == 1 || w->ended || w->retiring)
-		worker_note(w); /* it is good: what held back the others may end; or was its last */
+	clock_next(w, loop_now(w->pool->pools->loop));
+	if (!j)
+		return;
+	j->in_flight = false;
+	if (!j->decided)
+		answer_record(w, j, ev);
 }
 
 /* For those who ask late. */
@@ -388,7 +382,13 @@ read_one(struct worker *w)
 void
 worker_read(struct worker *w)
 {
+	uint64_t before = w->answers;
+
 	while (buf_len(&w->chan.in) && !w->broken && read_one(w))
 		;
 	worker_shelve(w); /* it has answered, perhaps, and has room */
+	if (w->answers != before)
+		pool_wake(w->pool);
+	if (w->answers != before && (!before || w->ended || w->retiring))
+		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }

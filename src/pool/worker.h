@@ -21,8 +21,9 @@ struct flight {
 	struct job *job; /* NULL: its end was decided otherwise; the answer is thrown away */
 	uint64_t id;
 	uint64_t sent_start; /* where its bytes begin, counted as stream.sent */
-	int64_t timeout_us;
-	mono_t give_up; /* without a job: end the worker if it has not answered by then */
+	/* Without a job: */
+	int64_t timeout_us; /* what it had */
+	mono_t give_up;	    /* end the worker if it has not answered by then */
 };
 
 /* The worker's standard error, cut into log lines. */
