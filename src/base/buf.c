@@ -104,23 +104,6 @@ buf_putf(struct buf *b, const char *fmt, ...)
 	buf_commit(b, (size_t)n);
 }
 
-char *
-buf_digits(char *end, uint64_t n)
-{
-	do
-		*--end = (char)('0' + n % 10);
-	while (n /= 10);
-	return end;
-}
-
-void
-buf_put_u64(struct buf *b, uint64_t n)
-{
-	char digits[U64_DIGITS], *end = digits + U64_DIGITS, *s = buf_digits(end, n);
-
-	buf_put(b, s, (size_t)(end - s));
-}
-
 void
 buf_trim(struct buf *b, size_t keep)
 {

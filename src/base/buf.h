@@ -27,15 +27,11 @@ struct buf {
 
 void buf_free(struct buf *b);
 
-bool buf_make_room(struct buf *b, size_t n); /* buf_reserve() where there is none */
+/* buf_reserve() where there is none. Apart, so that a writer who finds room is short. */
+__attribute__((noinline)) bool buf_make_room(struct buf *b, size_t n);
 
 void buf_puts(struct buf *b, const char *s);
 void buf_putf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* n in decimal, without printf: in the U64_DIGITS bytes before end. Where it starts. */
-#define U64_DIGITS 20
-char *buf_digits(char *end, uint64_t n);
-void buf_put_u64(struct buf *b, uint64_t n);
 
 /* Give memory back when the buffer is empty and holds more than keep bytes. What is put
  * into it next is expected to be as much again. */
@@ -101,6 +97,29 @@ static inline void
 buf_putc(struct buf *b, char c)
 {
 	buf_put(b, &c, 1);
+}
+
+#define U64_DIGITS 20
+
+/* n in decimal, without printf: from s on, which has room for U64_DIGITS. Where it ends. */
+static inline char *
+buf_digits(char *s, uint64_t n)
+{
+	char *end = s + 1, *at;
+
+	for (uint64_t rest = n; rest >= 10; rest /= 10)
+		end++;
+	for (at = end - 1; n >= 10; n /= 10)
+		*at-- = (char)('0' + n % 10);
+	*at = (char)('0' + n);
+	return end;
+}
+
+static inline void
+buf_put_u64(struct buf *b, uint64_t n)
+{
+	if (buf_reserve(b, U64_DIGITS))
+		buf_commit(b, (size_t)(buf_digits(buf_tail(b), n) - buf_tail(b)));
 }
 
 /* Drop n bytes from the head; n <= buf_len(). */

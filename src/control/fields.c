@@ -46,9 +46,9 @@ field_str(struct fields *f, const char *name, const char *value)
 void
 put_id(struct buf *out, uint64_t id)
 {
-	char digits[U64_DIGITS], *end = digits + U64_DIGITS, *s = buf_digits(end, id);
+	char digits[U64_DIGITS];
 
-	resp_put_bulk(out, s, (size_t)(end - s));
+	resp_put_bulk(out, digits, (size_t)(buf_digits(digits, id) - digits));
 }
 
 void

@@ -9,27 +9,31 @@
 
 #define HEAD_MAX 24 /* type, sign, 20 digits, CR LF */
 
-/* "<type>[-]<n>\r\n" in the HEAD_MAX bytes before end. Returns where it starts. */
-static char *
-format_head(char *end, char type, bool negative, uint64_t n)
+static inline char *
+write_crlf(char *s)
 {
-	char *s = end;
+	return mempcpy(s, "\r\n", 2);
+}
 
-	*--s = '\n';
-	*--s = '\r';
-	s = buf_digits(s, n);
+/* "<type>[-]<n>\r\n" from s on, which has room for HEAD_MAX. Where it ends. */
+static inline char *
+write_head(char *s, char type, bool negative, uint64_t n)
+{
+	*s++ = type;
 	if (negative)
-		*--s = '-';
-	*--s = type;
-	return s;
+		*s++ = '-';
+	return write_crlf(buf_digits(s, n));
 }
 
 static void
 put_head(struct buf *b, char type, bool negative, uint64_t n)
 {
-	char tmp[HEAD_MAX], *s = format_head(tmp + HEAD_MAX, type, negative, n);
+	char *s;
 
-	buf_put(b, s, (size_t)(tmp + HEAD_MAX - s));
+	if (!buf_reserve(b, HEAD_MAX))
+		return;
+	s = buf_tail(b);
+	buf_commit(b, (size_t)(write_head(s, type, negative, n) - s));
 }
 
 void
@@ -93,17 +97,15 @@ resp_put_int(struct buf *b, int64_t n)
 void
 resp_put_bulk(struct buf *b, const void *data, size_t len)
 {
-	char tmp[HEAD_MAX], *s = format_head(tmp + HEAD_MAX, '$', false, len), *at;
-	size_t head = (size_t)(tmp + HEAD_MAX - s);
+	char *s, *at;
 
-	if (!buf_reserve(b, head + len + 2))
+	if (!buf_reserve(b, HEAD_MAX + len + 2))
 		return;
-	at = mempcpy(buf_tail(b), s, head);
+	s = buf_tail(b);
+	at = write_head(s, '$', false, len);
 	if (len)
 		at = mempcpy(at, data, len);
-	*at++ = '\r';
-	*at = '\n';
-	buf_commit(b, head + len + 2);
+	buf_commit(b, (size_t)(write_crlf(at) - s));
 }
 
 void
