@@ -36,16 +36,23 @@ is_over_budget(const struct client *c, size_t bytes)
 	return client_owed(c) >= CLIENT_SLOTS_MAX || bytes > c->server->conf->control.client_memory;
 }
 
+/* All but unread input. */
+static size_t
+kept_bytes(struct client *c)
+{
+	return client_reply_bytes(c) + multi_bytes(c);
+}
+
 bool
 client_over_budget(struct client *c)
 {
-	return is_over_budget(c, client_reply_bytes(c) + multi_bytes(c));
+	return is_over_budget(c, kept_bytes(c));
 }
 
 size_t
 client_bytes(struct client *c)
 {
-	return buf_len(&c->stream.in) + client_reply_bytes(c) + multi_bytes(c);
+	return buf_len(&c->stream.in) + kept_bytes(c);
 }
 
 /* An EXEC is carried out to its end, whatever is in it. */
@@ -56,19 +63,42 @@ client_goes_on(const struct client *c)
 }
 
 /* By what user_count() has counted just now. */
+static size_t
+kept_then(const struct client *c)
+{
+	return c->counted - buf_len(&c->stream.in);
+}
+
 static bool
 was_over_budget(const struct client *c)
 {
-	return is_over_budget(c, c->counted - buf_len(&c->stream.in));
+	return is_over_budget(c, kept_then(c));
+}
+
+static bool
+client_has_room(struct client *c)
+{
+	user_count(c);
+	return !was_over_budget(c) && user_admits(c);
 }
 
 static bool
 client_may_go_on(struct client *c)
 {
-	if (!client_goes_on(c))
-		return false;
-	user_count(c);
-	return !was_over_budget(c) && user_admits(c);
+	return client_goes_on(c) && client_has_room(c);
+}
+
+/* While it keeps less than this it has room, by what user_count() has counted just now: as
+ * long as it is read, its unread input only gets less, and others of its user get nothing.
+ * 0: there is none, and whether it goes on is to be asked for each command. */
+static uint64_t
+room_end(const struct client *c)
+{
+	uint64_t limit = c->server->conf->control.client_memory, kept = kept_then(c);
+	uint64_t own = kept < limit ? limit - kept : 0, user = user_room(c);
+	uint64_t room = own < user ? own : user;
+
+	return room ? kept + room : 0;
 }
 
 /* ---- patience ---- */
@@ -259,6 +289,7 @@ client_read(struct client *c)
 {
 	mono_t end = mono_add(mono_now(), CLIENT_TURN_US);
 	unsigned left = c->server->share;
+	uint64_t enough = 0; /* bytes that it keeps: then its budgets are looked at again */
 	bool stopped = false;
 
 	c->brief = 1;
@@ -266,7 +297,10 @@ client_read(struct client *c)
 	c->stream.expected = 0; /* what was is there; else it is said again */
 	while (client_goes_on(c) && (c->exec || buf_len(&c->stream.in))) {
 		c->more = true;
-		stopped = !client_may_go_on(c);
+		if (kept_bytes(c) >= enough || client_owed(c) >= CLIENT_SLOTS_MAX) {
+			stopped = !client_has_room(c);
+			enough = room_end(c);
+		}
 		if (stopped || !left-- || client_is_late(c, end))
 			break;
 		c->more = false;

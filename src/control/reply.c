@@ -245,7 +245,8 @@ static void
 reply_keep(struct reply *r, struct job *j)
 {
 	r->state = REPLY_OUTCOME;
-	r->end = outcome_of(j);
+	r->end.state = (enum job_state)j->state;
+	r->end.reason = (enum job_reason)j->reason;
 	r->end.text = job_take_text(j, &r->end.len);
 	if (j->run->text_len && !r->end.text) /* it must not miss one unknowingly */
 		r->client->gone = true;
@@ -296,19 +297,21 @@ on_wait_over(struct timer *t, mono_t now)
 	reply_end(r);
 }
 
+static bool
+tail_is_used(const struct client *c)
+{
+	return buf_len(&c->tail) || buf_failed(&c->tail) || c->news.behind == &c->tail;
+}
+
 /* What is in the tail is before what comes now. */
 static void
 tail_end(struct client *c)
 {
-	bool behind = c->news.behind == &c->tail;
-	struct reply *r;
+	struct reply *r = reply_new(c, REPLY_BYTES, false);
 
-	if (!buf_len(&c->tail) && !buf_failed(&c->tail) && !behind)
-		return;
-	r = reply_new(c, REPLY_BYTES, false);
 	r->bytes = c->tail;
 	c->tail = (struct buf){0};
-	if (behind)
+	if (c->news.behind == &c->tail)
 		c->news.behind = &r->bytes;
 	reply_count(r);
 }
@@ -316,7 +319,7 @@ tail_end(struct client *c)
 struct reply *
 reply_owe(struct client *c, enum reply_state awaits)
 {
-	if (!c->mute)
+	if (!c->mute && tail_is_used(c))
 		tail_end(c);
 	return reply_new(c, awaits, c->mute);
 }
@@ -425,18 +428,17 @@ static bool
 reply_put(const struct reply *r)
 {
 	struct client *c = r->client;
-	bool room = buf_len(&c->stream.out) <= c->server->conf->control.client_memory;
 
 	if (r->state == REPLY_OUTCOME)
 		put_outcome(&c->stream.out, &r->end);
 	else if (r->state == REPLY_BYTES)
 		put_bytes(c, &r->bytes);
-	else if (room && r->state == REPLY_SOME)
-		await_put(r->await, &c->stream.out);
-	else if (room)
-		put_kept(c, r->kept_id);
-	else
+	else if (buf_len(&c->stream.out) > c->server->conf->control.client_memory)
 		return false;
+	else if (r->state == REPLY_SOME)
+		await_put(r->await, &c->stream.out);
+	else
+		put_kept(c, r->kept_id);
 	return true;
 }
 

@@ -142,6 +142,16 @@ user_count(struct client *c)
 	go_on(u);
 }
 
+uint64_t
+user_room(const struct client *c)
+{
+	uint64_t limit = c->server->conf->control.user_memory, bytes = c->user->bytes;
+
+	if (c->only)
+		return UINT64_MAX;
+	return bytes < limit ? limit - bytes : 0;
+}
+
 bool
 user_admits(struct client *c)
 {

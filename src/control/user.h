@@ -34,6 +34,8 @@ void user_leave(struct client *c);
 /* c's bytes may have changed: bring them into the account, and let others go on who can. */
 void user_count(struct client *c);
 bool user_is_full(const struct client *c);
+/* Bytes that there is room for. */
+uint64_t user_room(const struct client *c);
 
 /* May c, which was counted just now, be read, and what it has sent be carried out? If
  * not, it is noted when it may. */
