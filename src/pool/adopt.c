@@ -172,6 +172,7 @@ pools_remove(struct pools *ps, struct pool *p)
 	memmove(&ps->v[i], &ps->v[i + 1], (ps->count - i) * sizeof(*ps->v));
 	ps->leaving--;
 	ps->outdated = true;
+	ps->found = NULL;
 	pool_free(p);
 }
 

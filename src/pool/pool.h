@@ -116,6 +116,7 @@ struct pools {
 	char **base_environment; /* what every worker gets of ours */
 	struct pool **v;	 /* in the order of the configuration */
 	size_t count;
+	struct pool *found; /* the one looked for last; NULL: none, or it is gone */
 	unsigned places;
 	const struct pools_ops *ops; /* NULL: nobody listens */
 	void *ops_ctx;
@@ -144,7 +145,7 @@ void pools_listen(struct pools *ps, const struct pools_ops *ops, void *ctx);
 /* One turn: pump every pool that was woken, then send what workers are to get. */
 void pools_turn(struct pools *ps, mono_t now);
 
-struct pool *pools_find(const struct pools *ps, const char *name, size_t len);
+struct pool *pools_find(struct pools *ps, const char *name, size_t len);
 struct job *pools_job(struct pools *ps, uint64_t id);
 
 /* Take no new jobs; queued RUNs are answered, the others are finished. */

@@ -116,15 +116,21 @@ pools_turn(struct pools *ps, mono_t now)
 	}
 }
 
-struct pool *
-pools_find(const struct pools *ps, const char *name, size_t len)
+static bool
+is_named(const struct pool *p, const char *name, size_t len)
 {
-	for (size_t i = 0; i < ps->count; i++) {
-		struct pool *p = ps->v[i];
+	return p->name_len == len && !memcmp(p->conf->name, name, len);
+}
 
-		if (p->name_len == len && !memcmp(p->conf->name, name, len))
-			return p;
-	}
+/* Most often it is the one that it was before. */
+struct pool *
+pools_find(struct pools *ps, const char *name, size_t len)
+{
+	if (ps->found && is_named(ps->found, name, len))
+		return ps->found;
+	for (size_t i = 0; i < ps->count; i++)
+		if (is_named(ps->v[i], name, len))
+			return ps->found = ps->v[i];
 	return NULL;
 }
 
