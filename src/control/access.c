@@ -16,17 +16,6 @@
 
 #define GROUPS_AT_FIRST 64 /* more are asked for again */
 
-static unsigned right_of(enum command_class class)
-{
-	static const unsigned rights[] = {
-		[CLASS_READ] = RIGHT_READ,
-		[CLASS_SUBMIT] = RIGHT_SUBMIT,
-		[CLASS_ADMIN] = RIGHT_ADMIN,
-	};
-
-	return rights[class];
-}
-
 /* Rules do not apply to root, nor to the owner of a daemon of its own. */
 static bool
 may_do_all(const struct client *c)
@@ -103,7 +92,7 @@ access_renew(struct client *c)
 static bool
 has_right(unsigned rights, enum command_class class)
 {
-	return class == CLASS_CONNECTION || rights & right_of(class);
+	return (rights & class) == class;
 }
 
 bool

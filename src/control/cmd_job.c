@@ -128,7 +128,7 @@ static struct job *
 submit(struct request *r, bool run, struct options *ret_options, bool *ret_new)
 {
 	const struct resp_slice *payload = &r->argv[r->argc - 1];
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 	struct submission s = {.uid = r->client->uid, .run = run};
 	struct job *j;
 	const char *why;
@@ -380,6 +380,21 @@ job_matches(const struct client *c, const struct job *j, const struct options *o
 	       (!(o->given & OPTION_REASON) || (job_is_over(j) && j->reason == o->reason));
 }
 
+/* The pool of that name, where r may look at it; NULL, and the error is in r->out. */
+static const struct pool *
+readable_pool(struct request *r, const struct resp_slice *name)
+{
+	const struct pool *p = pools_find(r->server->pools, name->data, name->len);
+
+	if (!p)
+		request_put_no_pool(r, name);
+	else if (!access_allows_pool(r->client, CLASS_READ, p))
+		request_refuse(r, p);
+	else
+		return p;
+	return NULL;
+}
+
 static void
 cmd_jobs(struct request *r)
 {
@@ -391,7 +406,7 @@ cmd_jobs(struct request *r)
 
 	if (!options_read(r, 1, r->argc, &o))
 		return;
-	if (o.given & OPTION_POOL && !(p = request_pool(r, &o.pool)))
+	if (o.given & OPTION_POOL && !(p = readable_pool(r, &o.pool)))
 		return;
 	found = mem_array(o.count, sizeof(*found));
 	for (j = ids_next(jobs, o.after); j && n < o.count; j = ids_next(jobs, j->id))
@@ -403,9 +418,9 @@ cmd_jobs(struct request *r)
 	free(found);
 }
 
-#define OPTIONAL(name, token)                                                                      \
+#define OPTIONAL(name_, token_)                                                                    \
 	{                                                                                          \
-		name, token, true, false                                                           \
+		.name = name_, .token = token_, .optional = true                                   \
 	}
 
 const struct command job_commands[] = {
@@ -416,7 +431,7 @@ const struct command job_commands[] = {
 	 .handle = cmd_run,
 	 .defers = true,
 	 .brief = true,
-	 .args = {{.name = "pool"},
+	 .args = {{.name = "pool", .is_pool = true},
 		  OPTIONAL("key", "KEY"),
 		  OPTIONAL("timeout", "TIMEOUT"),
 		  OPTIONAL("keep", "KEEP"),
@@ -430,7 +445,7 @@ const struct command job_commands[] = {
 	 .accept = submit_accept,
 	 .defers = true,
 	 .brief = true,
-	 .args = {{.name = "pool"},
+	 .args = {{.name = "pool", .is_pool = true},
 		  OPTIONAL("key", "KEY"),
 		  OPTIONAL("timeout", "TIMEOUT"),
 		  OPTIONAL("keep", "KEEP"),

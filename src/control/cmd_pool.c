@@ -124,7 +124,7 @@ cmd_pools(struct request *r)
 static void
 cmd_pool(struct request *r)
 {
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 
 	if (p)
 		put_pool(r, p);
@@ -193,7 +193,7 @@ cmd_workers(struct request *r)
 		resp_put_errorf(r->out, "ERR", "WORKERS takes one pool, or none for all");
 		return;
 	}
-	if (r->argc == 2 && !(only = request_pool(r, &r->argv[1])))
+	if (r->argc == 2 && !(only = request_pool(r)))
 		return;
 	for (size_t i = 0; i < ps->count; i++)
 		if (is_wanted(r, ps->v[i], only))
@@ -209,7 +209,7 @@ cmd_workers(struct request *r)
 static void
 set_pause(struct request *r, bool pause)
 {
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 
 	if (!p)
 		return;
@@ -232,7 +232,7 @@ cmd_resume(struct request *r)
 static void
 cmd_clear(struct request *r)
 {
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 
 	if (!p)
 		return;
@@ -251,30 +251,30 @@ const struct command pool_commands[] = {
 	 .class = CLASS_READ,
 	 .summary = "One pool: its state, counts, rates and times",
 	 .handle = cmd_pool,
-	 .args = {{.name = "pool"}}},
+	 .args = {{.name = "pool", .is_pool = true}}},
 	{.name = "WORKERS",
 	 .arity = -1,
 	 .class = CLASS_READ,
 	 .summary = "The workers of one pool, or of all",
 	 .handle = cmd_workers,
-	 .args = {{.name = "pool", .optional = true}}},
+	 .args = {{.name = "pool", .optional = true, .is_pool = true}}},
 	{.name = "PAUSE",
 	 .arity = 2,
 	 .class = CLASS_ADMIN,
 	 .summary = "Give the pool's workers no more jobs; new ones are queued",
 	 .handle = cmd_pause,
-	 .args = {{.name = "pool"}}},
+	 .args = {{.name = "pool", .is_pool = true}}},
 	{.name = "RESUME",
 	 .arity = 2,
 	 .class = CLASS_ADMIN,
 	 .summary = "End a PAUSE",
 	 .handle = cmd_resume,
-	 .args = {{.name = "pool"}}},
+	 .args = {{.name = "pool", .is_pool = true}}},
 	{.name = "CLEAR",
 	 .arity = 2,
 	 .class = CLASS_ADMIN,
 	 .summary = "Cancel the pool's queued jobs",
 	 .handle = cmd_clear,
-	 .args = {{.name = "pool"}}},
+	 .args = {{.name = "pool", .is_pool = true}}},
 	{.name = NULL},
 };

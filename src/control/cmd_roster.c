@@ -45,7 +45,7 @@ has_room(struct request *r, const struct pool *p, unsigned n)
 static void
 cmd_scale(struct request *r)
 {
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 	const struct resp_slice *word = &r->argv[2];
 	uint64_t n;
 
@@ -67,7 +67,7 @@ cmd_scale(struct request *r)
 static void
 cmd_restart(struct request *r)
 {
-	struct pool *p = request_pool(r, &r->argv[1]);
+	struct pool *p = request_pool(r);
 	const struct resp_slice *word = r->argc > 2 ? &r->argv[2] : NULL;
 	uint64_t slot;
 
@@ -95,12 +95,12 @@ const struct command roster_commands[] = {
 	 .class = CLASS_ADMIN,
 	 .summary = "Have so many workers in the pool",
 	 .handle = cmd_scale,
-	 .args = {{.name = "pool"}, {.name = "workers"}}},
+	 .args = {{.name = "pool", .is_pool = true}, {.name = "workers"}}},
 	{.name = "RESTART",
 	 .arity = -2,
 	 .class = CLASS_ADMIN,
 	 .summary = "Replace the pool's workers one after the other, or one of them",
 	 .handle = cmd_restart,
-	 .args = {{.name = "pool"}, {.name = "worker", .optional = true}}},
+	 .args = {{.name = "pool", .is_pool = true}, {.name = "worker", .optional = true}}},
 	{.name = NULL},
 };

@@ -195,23 +195,26 @@ put_usage(struct buf *out, const struct command *row)
 /* ---- and whether it is for its pool, and its client ---- */
 
 static bool
-is_about_pool(const struct command *row)
+names_pool(const struct request *r)
 {
-	const struct command_arg *first = &row->args[0];
-
-	return first->name && !first->token && !strcmp(first->name, "pool");
+	return r->row->args[0].is_pool && r->argc >= 2;
 }
 
-/* Finds the pool, too. more: not all of its words are there yet. */
-static bool
-is_allowed(struct request *r, bool more)
+static void
+find_pool(struct request *r)
 {
-	r->pool = NULL;
-	if (!is_about_pool(r->row) || (r->argc < 2 && !more))
-		return access_allows(r->client, r->row->class);
-	if (r->argc >= 2)
-		r->pool = pools_find(r->server->pools, r->argv[1].data, r->argv[1].len);
-	return access_allows_pool(r->client, r->row->class, r->pool);
+	const struct resp_slice *name = &r->argv[1];
+
+	r->pool = names_pool(r) ? pools_find(r->server->pools, name->data, name->len) : NULL;
+}
+
+/* more: not all of its words are there yet. */
+static bool
+is_allowed(const struct request *r, bool more)
+{
+	if (names_pool(r) || (r->row->args[0].is_pool && more))
+		return access_allows_pool(r->client, r->row->class, r->pool);
+	return access_allows(r->client, r->row->class);
 }
 
 /* "NOPERM why", malloc'ed. p NULL: no pool in particular. */
@@ -234,24 +237,13 @@ request_refuse(struct request *r, const struct pool *p)
 	free(why);
 }
 
-struct pool *
-request_pool(struct request *r, const struct resp_slice *name)
+void
+request_put_no_pool(struct request *r, const struct resp_slice *name)
 {
-	struct pool *p;
 	char shown[128];
 
-	if (r->pool && name == &r->argv[1]) /* is_allowed() has found it */
-		return r->pool;
-	p = pools_find(r->server->pools, name->data, name->len);
-	if (!p) {
-		text_escape(shown, sizeof(shown), name->data, name->len);
-		resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are",
-				shown);
-	} else if (!access_allows_pool(r->client, r->row->class, p)) {
-		request_refuse(r, p);
-		p = NULL;
-	}
-	return p;
+	text_escape(shown, sizeof(shown), name->data, name->len);
+	resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are", shown);
 }
 
 static bool
@@ -315,6 +307,7 @@ command_check(struct request *r)
 {
 	if (!find_row(r))
 		return false;
+	find_pool(r);
 	if (!arity_fits(r->row, r->argc))
 		put_usage(r->out, r->row);
 	else if (only_listens(r->client) && !r->row->subscribed)
@@ -360,9 +353,11 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 	uint64_t limit = ARGUMENT_MAX;
 
 	r.row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
+	if (r.row)
+		find_pool(&r);
 	if (r.row && !is_allowed(&r, true))
 		return refusal(&r, r.pool);
-	if (r.row && r.row->defers && is_about_pool(r.row) && argc >= 2) {
+	if (r.row && r.row->defers && names_pool(&r)) {
 		if (!r.pool || r.pool->mode != POOLS_OPEN)
 			return mem_strdup("NOPOOL no such pool: POOLS lists those there are");
 		limit = r.pool->conf->job.max_payload;

@@ -11,7 +11,13 @@
 
 #include "control/client.h"
 
-enum command_class { CLASS_CONNECTION, CLASS_READ, CLASS_SUBMIT, CLASS_ADMIN };
+/* The right that it takes. */
+enum command_class {
+	CLASS_CONNECTION = 0, /* none */
+	CLASS_READ = RIGHT_READ,
+	CLASS_SUBMIT = RIGHT_SUBMIT,
+	CLASS_ADMIN = RIGHT_ADMIN,
+};
 
 /* What a command does between MULTI and EXEC. */
 enum command_in_multi {
@@ -26,7 +32,7 @@ struct request {
 	const struct command *row;
 	const struct resp_slice *argv;
 	size_t argc;
-	struct pool *pool; /* that argv[1] names, of a command that is about one */
+	struct pool *pool; /* that it is about, and that its client has the right for; or NULL */
 	struct buf *out;
 	mono_t now;
 };
@@ -35,10 +41,11 @@ struct command_arg {
 	const char *name;  /* in capitals: a word to be said, or one of some: "YES|NO" */
 	const char *token; /* the word before it; NULL: none */
 	bool optional, multiple;
+	bool is_pool; /* of the first one: it names the pool that the command is about */
 };
 
-/* A command whose first argument is named "pool" is about that pool, and needs its right
- * there; one without, or whose pool is left out, is about the daemon as a whole. */
+/* A command that is about a pool needs its right there; another one, or one whose pool is
+ * left out, is about the daemon as a whole. */
 struct command {
 	const char *name; /* of a subcommand: both words */
 	int arity;	  /* words, the name included; negative: at least so many */
@@ -88,8 +95,17 @@ void metrics_put_list(struct buf *b);
 /* -NOPERM: the right is missing, for that pool (NULL: for all, or for the daemon). */
 void request_refuse(struct request *r, const struct pool *p);
 
-/* The pool of that name; NULL, and -NOPOOL, or -NOPERM, in r->out. */
-struct pool *request_pool(struct request *r, const struct resp_slice *name);
+/* -NOPOOL: there is none of that name. */
+void request_put_no_pool(struct request *r, const struct resp_slice *name);
+
+/* The pool that r is about; NULL, and -NOPOOL is in r->out. */
+static inline struct pool *
+request_pool(struct request *r)
+{
+	if (!r->pool)
+		request_put_no_pool(r, &r->argv[1]);
+	return r->pool;
+}
 
 /* A client's name for itself, into dst. False: the error is in r->out. */
 bool request_set_name(struct request *r, const struct resp_slice *value,
