@@ -149,50 +149,7 @@ command_put_synopsis(struct buf *b, const struct command *row, enum synopsis_for
 	}
 }
 
-/* ---- what is wrong with a command, before it is begun ---- */
-
-static void
-put_unknown(struct buf *out, const struct resp_slice *word)
-{
-	char shown[WORD_MAX * 4];
-
-	text_escape(shown, sizeof(shown), word->data, word->len < WORD_MAX ? word->len : WORD_MAX);
-	resp_put_errorf(out, "ERR", "unknown command '%s': COMMAND DOCS lists those there are",
-			shown);
-}
-
-/* What is no subcommand of row; word: NULL where there is none. */
-static void
-put_unknown_subcommand(struct buf *out, const struct command *row, const struct resp_slice *word)
-{
-	char shown[WORD_MAX * 4];
-	struct buf have = {0};
-
-	for (const struct command *sub = row->subcommands; sub->name; sub++)
-		buf_putf(&have, "%s%s", buf_len(&have) ? ", " : "", command_word(sub));
-	if (word)
-		text_escape(shown, sizeof(shown), word->data,
-			    word->len < WORD_MAX ? word->len : WORD_MAX);
-	resp_put_errorf(out, "ERR",
-			word ? "unknown subcommand '%s': %s has %.*s" :
-			       "%s%s needs a subcommand: %.*s",
-			word ? shown : "", row->name, (int)buf_len(&have),
-			buf_failed(&have) ? "" : buf_head(&have));
-	buf_free(&have);
-}
-
-static void
-put_usage(struct buf *out, const struct command *row)
-{
-	struct buf usage = {0};
-
-	command_put_synopsis(&usage, row, SYNOPSIS_TEXT);
-	resp_put_errorf(out, "ERR", "wrong number of arguments for '%s': %.*s", row->name,
-			(int)buf_len(&usage), buf_failed(&usage) ? "" : buf_head(&usage));
-	buf_free(&usage);
-}
-
-/* ---- and whether it is for its pool, and its client ---- */
+/* ---- is it for its pool, and its client? ---- */
 
 static bool
 names_pool(const struct request *r)
@@ -246,11 +203,170 @@ request_put_no_pool(struct request *r, const struct resp_slice *name)
 	resp_put_errorf(r->out, "NOPOOL", "no pool '%s': POOLS lists those there are", shown);
 }
 
+/* ---- what is wrong with a command, before it is begun ---- */
+
+static void
+put_unknown(struct request *r)
+{
+	const struct resp_slice *word = &r->argv[0];
+	char shown[WORD_MAX * 4];
+
+	text_escape(shown, sizeof(shown), word->data, word->len < WORD_MAX ? word->len : WORD_MAX);
+	resp_put_errorf(r->out, "ERR", "unknown command '%s': COMMAND DOCS lists those there are",
+			shown);
+}
+
+static void
+put_unknown_subcommand(struct request *r)
+{
+	const struct resp_slice *word = r->argc > 1 ? &r->argv[1] : NULL;
+	char shown[WORD_MAX * 4];
+	struct buf have = {0};
+
+	for (const struct command *sub = r->row->subcommands; sub->name; sub++)
+		buf_putf(&have, "%s%s", buf_len(&have) ? ", " : "", command_word(sub));
+	if (word)
+		text_escape(shown, sizeof(shown), word->data,
+			    word->len < WORD_MAX ? word->len : WORD_MAX);
+	resp_put_errorf(r->out, "ERR",
+			word ? "unknown subcommand '%s': %s has %.*s" :
+			       "%s%s needs a subcommand: %.*s",
+			word ? shown : "", r->row->name, (int)buf_len(&have),
+			buf_failed(&have) ? "" : buf_head(&have));
+	buf_free(&have);
+}
+
+static void
+put_usage(struct request *r)
+{
+	struct buf usage = {0};
+
+	command_put_synopsis(&usage, r->row, SYNOPSIS_TEXT);
+	resp_put_errorf(r->out, "ERR", "wrong number of arguments for '%s': %.*s", r->row->name,
+			(int)buf_len(&usage), buf_failed(&usage) ? "" : buf_head(&usage));
+	buf_free(&usage);
+}
+
+/* In the words of Redis, which clients know. */
+static void
+put_only_listens(struct request *r)
+{
+	const char *from = r->row->name;
+	char name[WORD_MAX];
+	size_t n = 0;
+
+	for (; n < sizeof(name) - 1 && from[n]; n++)
+		name[n] = from[n] == ' ' ? '|' : (char)tolower((unsigned char)from[n]);
+	name[n] = 0;
+	resp_put_errorf(r->out, "ERR",
+			"Can't execute '%s': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / "
+			"RESET are allowed in this context",
+			name);
+}
+
+static void
+put_no_right(struct request *r)
+{
+	request_refuse(r, r->pool);
+}
+
+static void
+put_not_in_multi(struct request *r)
+{
+	resp_put_errorf(r->out, "ERR", "Command not allowed inside a transaction: %s",
+			r->row->name);
+}
+
+/* ---- what becomes of a command ---- */
+
+enum verdict {
+	VERDICT_CARRY_OUT,
+	VERDICT_KEEP, /* for EXEC */
+	VERDICT_NO_COMMAND,
+	VERDICT_NO_SUBCOMMAND,
+	VERDICT_WORDS, /* too few, or too many */
+	VERDICT_LISTENS,
+	VERDICT_NO_RIGHT,
+	VERDICT_NOT_IN_MULTI,
+};
+
+static void (*const replies[])(struct request *r) = {
+	[VERDICT_KEEP] = multi_queue,
+	[VERDICT_NO_COMMAND] = put_unknown,
+	[VERDICT_NO_SUBCOMMAND] = put_unknown_subcommand,
+	[VERDICT_WORDS] = put_usage,
+	[VERDICT_LISTENS] = put_only_listens,
+	[VERDICT_NO_RIGHT] = put_no_right,
+	[VERDICT_NOT_IN_MULTI] = put_not_in_multi,
+};
+
+static const enum verdict verdicts_in_multi[] = {
+	[MULTI_QUEUED] = VERDICT_KEEP,
+	[MULTI_AT_ONCE] = VERDICT_CARRY_OUT,
+	[MULTI_REFUSED] = VERDICT_NOT_IN_MULTI,
+};
+
+/* From r's row, which has some, to that of its subcommand. False: there is no such. Apart
+ * from the way of commands that have none, which would save the registers of its loop. */
+__attribute__((noinline)) static bool
+enter_subcommand(struct request *r)
+{
+	const struct command *sub;
+
+	if (r->argc < 2)
+		return r->row->handle;
+	sub = find_subcommand(r->row, &r->argv[1]);
+	if (sub)
+		r->row = sub;
+	return sub;
+}
+
 static bool
 arity_fits(const struct command *row, size_t argc)
 {
 	return row->arity < 0 ? argc >= (size_t)-row->arity : argc == (size_t)row->arity;
 }
+
+/* In RESP2 nothing marks what was not asked for: replies between the messages would
+ * be taken for some. */
+static bool
+only_listens(const struct client *c)
+{
+	return c->proto == RESP2 && client_subscriptions(c);
+}
+
+static enum verdict
+judge(struct request *r)
+{
+	r->row = command_find(r->argv[0].data, r->argv[0].len);
+	if (!r->row)
+		return VERDICT_NO_COMMAND;
+	if (r->row->subcommands && !enter_subcommand(r))
+		return VERDICT_NO_SUBCOMMAND;
+	if (!arity_fits(r->row, r->argc))
+		return VERDICT_WORDS;
+	if (!r->row->subscribed && only_listens(r->client))
+		return VERDICT_LISTENS;
+	find_pool(r);
+	if (!is_allowed(r, false))
+		return VERDICT_NO_RIGHT;
+	return r->client->multi ? verdicts_in_multi[r->row->in_multi] : VERDICT_CARRY_OUT;
+}
+
+bool
+command_check(struct request *r)
+{
+	enum verdict verdict = judge(r);
+
+	if (verdict == VERDICT_CARRY_OUT)
+		return true;
+	replies[verdict](r);
+	if (verdict != VERDICT_KEEP)
+		multi_spoil(r->client);
+	return false;
+}
+
+/* ---- carrying it out ---- */
 
 static void
 carry_out(struct request *r)
@@ -260,66 +376,6 @@ carry_out(struct request *r)
 	r->row->handle(r);
 	if (r->row->class == CLASS_ADMIN)
 		audit_done(r, reply_at);
-}
-
-/* Find r's row; false, and the error is in r->out: there is none that fits. */
-static bool
-find_row(struct request *r)
-{
-	const struct resp_slice *word = r->argc > 1 ? &r->argv[1] : NULL;
-	const struct command *row = command_find(r->argv[0].data, r->argv[0].len);
-
-	r->row = row;
-	if (row && row->subcommands && (word || !row->handle))
-		r->row = word ? find_subcommand(row, word) : NULL;
-	if (!row)
-		put_unknown(r->out, &r->argv[0]);
-	else if (!r->row)
-		put_unknown_subcommand(r->out, row, word);
-	return r->row;
-}
-
-/* In RESP2 nothing marks what was not asked for: replies between the messages would
- * be taken for some. In the words of Redis, which clients know. */
-static bool
-only_listens(const struct client *c)
-{
-	return c->proto == RESP2 && client_subscriptions(c);
-}
-
-static void
-put_only_listens(struct buf *out, const struct command *row)
-{
-	char name[WORD_MAX];
-	size_t n = 0;
-
-	for (; n < sizeof(name) - 1 && row->name[n]; n++)
-		name[n] = row->name[n] == ' ' ? '|' : (char)tolower((unsigned char)row->name[n]);
-	name[n] = 0;
-	resp_put_errorf(out, "ERR",
-			"Can't execute '%s': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / "
-			"RESET are allowed in this context",
-			name);
-}
-
-bool
-command_check(struct request *r)
-{
-	if (!find_row(r))
-		return false;
-	find_pool(r);
-	if (!arity_fits(r->row, r->argc))
-		put_usage(r->out, r->row);
-	else if (only_listens(r->client) && !r->row->subscribed)
-		put_only_listens(r->out, r->row);
-	else if (!is_allowed(r, false))
-		request_refuse(r, r->pool);
-	else if (r->client->multi && r->row->in_multi == MULTI_REFUSED)
-		resp_put_errorf(r->out, "ERR", "Command not allowed inside a transaction: %s",
-				r->row->name);
-	else
-		return true;
-	return false;
 }
 
 void
@@ -334,12 +390,8 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 		.now = loop_now(c->server->loop),
 	};
 
-	if (!command_check(&r))
-		multi_spoil(c);
-	else if (!c->multi || r.row->in_multi == MULTI_AT_ONCE)
+	if (command_check(&r))
 		carry_out(&r);
-	else
-		multi_queue(&r);
 	c->brief = r.row && r.row->brief ? c->brief + 1 : 0;
 }
 

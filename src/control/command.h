@@ -68,7 +68,8 @@ extern const struct command connection_commands[], client_commands[], command_co
 	multi_commands[], metrics_commands[], job_commands[], pool_commands[], roster_commands[],
 	admin_commands[], event_commands[];
 
-/* Find r->row by r->argv: may it be carried out? False: the error is in r->out. */
+/* Find r->row by r->argv: is it to be carried out? False: the reply is in r->out; an error,
+ * or that it is kept for EXEC. */
 bool command_check(struct request *r);
 /* Carry out one command, or keep it for EXEC. */
 void command_execute(struct client *c, const struct resp_slice *argv, size_t argc);
