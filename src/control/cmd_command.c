@@ -129,10 +129,10 @@ command_docs(struct request *r)
 		return;
 	}
 	for (size_t i = 2; i < r->argc; i++)
-		n += command_find(r->argv[i].data, r->argv[i].len) != NULL;
+		n += command_find(&r->argv[i]) != NULL;
 	resp_put_map(r->out, proto, n);
 	for (size_t i = 2; i < r->argc; i++)
-		if ((row = command_find(r->argv[i].data, r->argv[i].len)))
+		if ((row = command_find(&r->argv[i])))
 			put_doc(r->out, proto, row);
 }
 
@@ -155,7 +155,7 @@ command_info(struct request *r)
 	}
 	resp_put_array(r->out, r->argc - 2);
 	for (size_t i = 2; i < r->argc; i++) {
-		const struct command *row = command_find(r->argv[i].data, r->argv[i].len);
+		const struct command *row = command_find(&r->argv[i]);
 
 		if (row)
 			put_command(r->out, r->client->proto, row);

@@ -36,61 +36,67 @@ fold(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
+static bool
+is_same_word(const char *a, const char *b, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (a[i] != b[i] && fold(a[i]) != fold(b[i]))
+			return false;
+	return true;
+}
+
 bool
 slice_is(const struct resp_slice *s, const char *word)
 {
-	size_t i = 0;
-
-	while (i < s->len && word[i] &&
-	       (s->data[i] == word[i] || fold(s->data[i]) == fold(word[i])))
-		i++;
-	return i == s->len && !word[i];
+	return s->len == strlen(word) && is_same_word(s->data, word, s->len);
 }
 
 /* ---- finding its row ---- */
 
-#define PLACES 256 /* a power of two, far above the number of rows */
+#define PLACES 256   /* a power of two, far above the number of rows */
+#define ROWS_MAX 128 /* so many more places, that the search need not begin anew */
 
 /* All rows, each at the place of its name or the next free one. */
-static const struct command *index_[PLACES];
+static struct place {
+	const struct command *row;
+	size_t len; /* of its name */
+} places[PLACES + ROWS_MAX];
 
+/* In any case: of what is no letter, some share a place. */
 static unsigned
 place_of(const char *name, size_t len)
 {
-	unsigned ends = len ? fold(name[0]) * 8 + fold(name[len - 1]) : 0;
+	unsigned ends = len ? (name[0] | 0x20u) * 8 + (name[len - 1] | 0x20u) : 0;
 
 	return (ends + (unsigned)len * 64) % PLACES;
 }
 
-static void
-index_rows(void)
+void
+command_index(void)
 {
 	const struct command *row;
 
+	memset(places, 0, sizeof(places));
 	for (size_t i = 0; (row = command_at(i)); i++) {
-		unsigned at = place_of(row->name, strlen(row->name));
+		size_t len = strlen(row->name);
+		struct place *at = &places[place_of(row->name, len)];
 
-		assert(i < PLACES / 2);
-		while (index_[at])
-			at = (at + 1) % PLACES;
-		index_[at] = row;
+		assert(i < ROWS_MAX - 1);
+		while (at->row)
+			at++;
+		*at = (struct place){row, len};
 	}
 }
 
 const struct command *
-command_find(const char *name, size_t len)
+command_find(const struct resp_slice *name)
 {
-	struct resp_slice s = {.data = name, .len = len};
-	static bool indexed;
-	unsigned at;
+	const struct place *at = &places[place_of(name->data, name->len)];
 
-	if (!indexed)
-		index_rows();
-	indexed = true;
-	at = place_of(name, len);
-	while (index_[at] && !slice_is(&s, index_[at]->name))
-		at = (at + 1) % PLACES;
-	return index_[at];
+	while (at->row &&
+	       (at->len != name->len || !is_same_word(at->row->name, name->data, at->len)))
+		at++;
+	return at->row;
 }
 
 const char *
@@ -338,7 +344,7 @@ only_listens(const struct client *c)
 static enum verdict
 judge(struct request *r)
 {
-	r->row = command_find(r->argv[0].data, r->argv[0].len);
+	r->row = command_find(&r->argv[0]);
 	if (!r->row)
 		return VERDICT_NO_COMMAND;
 	if (r->row->subcommands && !enter_subcommand(r))
@@ -404,7 +410,7 @@ command_refuse_length(struct client *c, const struct resp_slice *argv, size_t ar
 	const char *of_what = " where it is not a job's payload";
 	uint64_t limit = ARGUMENT_MAX;
 
-	r.row = argc ? command_find(argv[0].data, argv[0].len) : NULL;
+	r.row = argc ? command_find(&argv[0]) : NULL;
 	if (r.row)
 		find_pool(&r);
 	if (r.row && !is_allowed(&r, true))

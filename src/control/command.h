@@ -79,7 +79,9 @@ void command_execute(struct client *c, const struct resp_slice *argv, size_t arg
 char *command_refuse_length(struct client *c, const struct resp_slice *argv, size_t argc,
 			    size_t len);
 
-const struct command *command_find(const char *name, size_t len);
+/* Before any is looked for. */
+void command_index(void);
+const struct command *command_find(const struct resp_slice *name);
 /* The last word of its name. */
 const char *command_word(const struct command *row);
 /* The i-th of all rows; NULL past the end. */

@@ -4,7 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "control/client.h"
+#include "control/command.h"
 #include "control/events.h"
 
 #include <errno.h>
@@ -102,6 +102,7 @@ server_new(struct loop *l, struct pools *pools, const struct conf *conf,
 	s->started_unix_us = now.tv_sec * USEC_PER_SEC + now.tv_nsec / 1000;
 	s->max_clients = conf->control.max_clients;
 	server_share(s);
+	command_index();
 	s->own_uid_is_admin = is_a_users_own(conf);
 	s->share = SHARE_MAX;
 	list_init(&s->clients);
