@@ -123,29 +123,33 @@ make_opts(const struct options *o, struct job_opts **ret)
 	return true;
 }
 
-/* What RUN and SUBMIT have in common: NULL, and the error is in r->out. */
+/* The options of a RUN or a SUBMIT. NULL: the error is in r->out, of its pool's, too. */
+static const struct options *
+submit_options(struct request *r, struct options *room)
+{
+	return request_pool(r) ? options_read(r, 2, r->argc - 1, room) : NULL;
+}
+
+/* NULL: the error is in r->out. */
 static struct job *
-submit(struct request *r, bool run, struct options *ret_options, bool *ret_new)
+submit(struct request *r, const struct options *o, bool run, bool *ret_new)
 {
 	const struct resp_slice *payload = &r->argv[r->argc - 1];
-	struct pool *p = request_pool(r);
-	struct submission s = {.uid = r->client->uid, .run = run};
+	struct submission s = {
+		.uid = r->client->uid,
+		.payload = payload->data,
+		.len = payload->len,
+		.run = run,
+		.attached = run && !(o->given & OPTION_KEY),
+	};
+	const char *why = NULL;
 	struct job *j;
-	const char *why;
 	int error;
 
-	if (!p || !options_read(r, 2, r->argc - 1, ret_options))
-		return NULL;
-	s.payload = payload->data;
-	s.len = payload->len;
-	s.attached = run && !(ret_options->given & OPTION_KEY);
-	if (!make_opts(ret_options, &s.opts)) {
-		put_submit_error(r, p, POOL_E_MEMORY, NULL);
-		return NULL;
-	}
-	error = pool_submit(p, &s, r->now, &j, ret_new, &why);
+	error = make_opts(o, &s.opts) ? pool_submit(r->pool, &s, r->now, &j, ret_new, &why) :
+					POOL_E_MEMORY;
 	if (error) {
-		put_submit_error(r, p, error, why);
+		put_submit_error(r, r->pool, error, why);
 		return NULL;
 	}
 	return j;
@@ -166,20 +170,22 @@ wait_or_put(struct request *r, struct job *j, bool run, const struct options *o)
 static void
 cmd_run(struct request *r)
 {
-	struct options o;
+	struct options room;
+	const struct options *o = submit_options(r, &room);
 	bool fresh;
-	struct job *j = submit(r, true, &o, &fresh);
+	struct job *j = o ? submit(r, o, true, &fresh) : NULL;
 
 	if (j)
-		wait_or_put(r, j, true, &o);
+		wait_or_put(r, j, true, o);
 }
 
 static struct job *
 submit_accept(struct request *r, bool *ret_new)
 {
-	struct options o;
+	struct options room;
+	const struct options *o = submit_options(r, &room);
 
-	return submit(r, false, &o, ret_new);
+	return o ? submit(r, o, false, ret_new) : NULL;
 }
 
 static void
@@ -197,14 +203,12 @@ cmd_submit(struct request *r)
 static void
 cmd_result(struct request *r)
 {
-	struct options o;
-	struct job *j;
+	struct options room;
+	const struct options *o = options_read(r, 2, r->argc, &room);
+	struct job *j = o ? own_job(r, &r->argv[1]) : NULL;
 
-	if (!options_read(r, 2, r->argc, &o))
-		return;
-	j = own_job(r, &r->argv[1]);
 	if (j)
-		wait_or_put(r, j, false, &o);
+		wait_or_put(r, j, false, o);
 }
 
 static void
@@ -399,18 +403,19 @@ static void
 cmd_jobs(struct request *r)
 {
 	struct ids *jobs = &r->server->pools->jobs;
+	struct options room;
+	const struct options *o = options_read(r, 1, r->argc, &room);
 	const struct pool *p = NULL;
 	const struct job **found, *j;
-	struct options o;
 	size_t n = 0;
 
-	if (!options_read(r, 1, r->argc, &o))
+	if (!o)
 		return;
-	if (o.given & OPTION_POOL && !(p = readable_pool(r, &o.pool)))
+	if (o->given & OPTION_POOL && !(p = readable_pool(r, &o->pool)))
 		return;
-	found = mem_array(o.count, sizeof(*found));
-	for (j = ids_next(jobs, o.after); j && n < o.count; j = ids_next(jobs, j->id))
-		if (job_matches(r->client, j, &o, p))
+	found = mem_array(o->count, sizeof(*found));
+	for (j = ids_next(jobs, o->after); j && n < o->count; j = ids_next(jobs, j->id))
+		if (job_matches(r->client, j, o, p))
 			found[n++] = j;
 	resp_put_array(r->out, n);
 	for (size_t i = 0; i < n; i++)

@@ -163,9 +163,19 @@ struct options {
 	uint64_t count, after;
 };
 
-/* Read argv[from … to-1] as pairs: the optional args of r->row that have a token. False:
- * r->out has the error. */
-bool options_read(struct request *r, size_t from, size_t to, struct options *ret);
+extern const struct options options_none;
+
+/* Read argv[from … to-1], which are some, into ret. NULL: r->out has the error. */
+const struct options *options_read_some(struct request *r, size_t from, size_t to,
+					struct options *ret);
+
+/* Read argv[from … to-1] as pairs: the optional args of r->row that have a token. room: for
+ * those that there are. NULL: r->out has the error. */
+static inline const struct options *
+options_read(struct request *r, size_t from, size_t to, struct options *room)
+{
+	return from == to ? &options_none : options_read_some(r, from, to, room);
+}
 
 /* ---- fields.c: maps ---- */
 

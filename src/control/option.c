@@ -165,12 +165,14 @@ read_one(struct request *r, const struct resp_slice *pair, bool has_value, struc
 	return true;
 }
 
-bool
-options_read(struct request *r, size_t from, size_t to, struct options *ret)
+const struct options options_none = {.timeout_us = -1, .keep_us = -1, .count = 100};
+
+const struct options *
+options_read_some(struct request *r, size_t from, size_t to, struct options *ret)
 {
-	*ret = (struct options){.timeout_us = -1, .keep_us = -1, .count = 100};
+	*ret = options_none;
 	for (size_t i = from; i < to; i += 2)
 		if (!read_one(r, &r->argv[i], i + 1 < to, ret))
-			return false;
-	return true;
+			return NULL;
+	return ret;
 }
