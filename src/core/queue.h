@@ -10,10 +10,10 @@
 #include "core/job.h"
 
 struct queue {
+	uint64_t count;
 	struct list jobs;
 	struct list parked; /* jobs that are passed over; counted as the others are */
-	uint64_t count;
-	uint64_t bytes; /* of payload */
+	uint64_t bytes;	    /* of payload */
 };
 
 void queue_init(struct queue *q);

@@ -21,11 +21,12 @@
 static struct worker *
 pick_worker(struct pool *p)
 {
-	struct list *l = NULL;
+	unsigned n = p->lowest;
 
-	while (p->lowest < p->loads && !(l = list_first(&p->by_load[p->lowest])))
-		p->lowest++;
-	return l ? container_of(l, struct worker, load) : NULL;
+	while (n < p->loads && list_empty(&p->by_load[n]))
+		n++;
+	p->lowest = n;
+	return n < p->loads ? container_of(p->by_load[n].next, struct worker, load) : NULL;
 }
 
 /* Nothing marks which answer of a filter belongs to which line, nor of a line
@@ -34,7 +35,7 @@ pick_worker(struct pool *p)
 static bool
 speaks_unasked(struct worker *w)
 {
-	if (w->conf->protocol == PROTOCOL_FRAME || w->conf->one_to_one || w->count ||
+	if (w->count || w->conf->protocol == PROTOCOL_FRAME || w->conf->one_to_one ||
 	    worker_is_silent(w))
 		return false;
 	if (w->conf->protocol == PROTOCOL_FILTER) {
