@@ -263,7 +263,7 @@ on_unasked(struct worker *w, const struct codec_event *ev)
 }
 
 static void
-on_answer(struct worker *w, const struct codec_event *ev)
+on_answer(struct worker *w, const struct codec_event *ev, mono_t now)
 {
 	unsigned i = in_order(w) ? 0 : flight_find(w, ev->id);
 	struct job *j;
@@ -275,7 +275,7 @@ on_answer(struct worker *w, const struct codec_event *ev)
 	errlog_catch_up(&w->err);
 	j = flight_take(w, i);
 	w->answers++;
-	clock_next(w, loop_now(w->pool->pools->loop));
+	clock_next(w, now);
 	if (!j)
 		return;
 	j->in_flight = false;
@@ -331,13 +331,13 @@ on_news(struct worker *w, const struct codec_event *ev)
 }
 
 static void
-on_event(struct worker *w, const struct codec_event *ev)
+on_event(struct worker *w, const struct codec_event *ev, mono_t now)
 {
 	switch (ev->verb) {
 	case VERB_OK:
 	case VERB_ERR:
 	case VERB_RETRY:
-		on_answer(w, ev);
+		on_answer(w, ev, now);
 		return;
 	case VERB_OUT:
 	case VERB_PROGRESS:
@@ -356,36 +356,38 @@ on_event(struct worker *w, const struct codec_event *ev)
 	}
 }
 
-/* One message. False: there is no whole one, or a bad one. */
-static bool
-read_one(struct worker *w)
+/* One message. How many bytes it had; 0: there is no whole one, or a bad one. */
+static size_t
+read_one(struct worker *w, const char *data, size_t len, mono_t now)
 {
-	struct buf *in = &w->chan.in;
 	struct codec_event ev;
-	size_t used;
 
-	switch (codec_decode(&w->codec, buf_head(in), buf_len(in), &used, &ev)) {
+	switch (codec_decode(&w->codec, data, len, &ev)) {
 	case CODEC_AGAIN:
-		w->chan.expected = codec_missing(&w->codec, buf_len(in));
-		return false;
+		w->chan.expected = codec_missing(&w->codec, len);
+		return 0;
 	case CODEC_BAD:
 		worker_break(w, mem_strdup(w->codec.error));
-		return false;
+		return 0;
 	case CODEC_EVENT:
-		on_event(w, &ev);
-		buf_consume(in, used);
-		return true;
+		on_event(w, &ev, now);
+		return ev.used;
 	}
-	return false;
+	return 0;
 }
 
 void
 worker_read(struct worker *w)
 {
+	struct buf *in = &w->chan.in;
+	const char *data = buf_head(in);
+	size_t len = buf_len(in), used = 0, n;
+	mono_t now = loop_now(w->pool->pools->loop);
 	uint64_t before = w->answers;
 
-	while (buf_len(&w->chan.in) && !w->broken && read_one(w))
-		;
+	while (used < len && !w->broken && (n = read_one(w, data + used, len - used, now)))
+		used += n;
+	buf_consume(in, used);
 	worker_shelve(w); /* it has answered, perhaps, and has room */
 	if (w->answers != before)
 		pool_wake(w->pool);

@@ -3,8 +3,7 @@
 
 /* Whatever the line says is the result, a CR at its end too. */
 static enum codec_result
-filter_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
-	      struct codec_event *ret)
+filter_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
 	size_t n;
 	enum codec_result r = codec_find_line(c, data, len, c->max_result, &n);
@@ -13,8 +12,7 @@ filter_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 		return codec_too_long(c, data, c->scanned);
 	if (r != CODEC_EVENT)
 		return r;
-	*ret = (struct codec_event){.verb = VERB_OK, .text = data, .len = n};
-	*ret_used = n + 1;
+	*ret = (struct codec_event){.verb = VERB_OK, .used = n + 1, .text = data, .len = n};
 	return CODEC_EVENT;
 }
 

@@ -100,9 +100,9 @@ parse_header(struct codec *c, const char *data, size_t len)
 
 /* Read the header; body becomes its length when one with a body has come. */
 static enum codec_result
-take_header(struct codec *c, const char *data, size_t len, size_t *ret_used)
+take_header(struct codec *c, const char *data, size_t len)
 {
-	size_t n, end;
+	size_t n;
 	enum codec_result r = codec_find_line(c, data, len, HEADER_MAX, &n);
 
 	if (r == CODEC_BAD)
@@ -110,14 +110,11 @@ take_header(struct codec *c, const char *data, size_t len, size_t *ret_used)
 				 codec_show(c, data, len));
 	if (r != CODEC_EVENT)
 		return r;
-	end = n + 1;
 	if (n && data[n - 1] == '\r')
 		n--;
 	r = parse_header(c, data, n);
 	if (r == CODEC_EVENT && forms[c->pending.verb].body)
-		c->body = end;
-	else if (r == CODEC_EVENT)
-		*ret_used = end;
+		c->body = c->last;
 	return r;
 }
 
@@ -131,17 +128,17 @@ show_header(struct codec *c, const char *data)
 }
 
 static enum codec_result
-frame_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
-	     struct codec_event *ret)
+frame_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
 	enum codec_result r = CODEC_EVENT;
 
 	if (!c->body)
-		r = take_header(c, data, len, ret_used);
+		r = take_header(c, data, len);
 	if (r != CODEC_EVENT)
 		return r;
 	*ret = c->pending;
 	ret->text = data + c->body;
+	ret->used = c->last;
 	if (!c->body)
 		return CODEC_EVENT;
 	if (len - c->body <= ret->len)
@@ -149,7 +146,7 @@ frame_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 	if (ret->text[ret->len] != '\n')
 		return codec_bad(c, "sent no line feed behind the body of '%s': wrong length?",
 				 show_header(c, data));
-	*ret_used = c->body + ret->len + 1;
+	ret->used = c->body + ret->len + 1;
 	c->body = 0;
 	return CODEC_EVENT;
 }

@@ -13,7 +13,7 @@ struct codec_ops {
 	const char *name;
 	bool in_order;
 	bool any_bytes; /* payloads may hold LF and NUL */
-	enum codec_result (*decode)(struct codec *c, const char *data, size_t len, size_t *ret_used,
+	enum codec_result (*decode)(struct codec *c, const char *data, size_t len,
 				    struct codec_event *ret);
 	void (*cut_short)(struct codec *c, const char *data, size_t len); /* write error */
 	void (*put_job)(struct buf *out, uint64_t id, unsigned attempt, const char *payload,

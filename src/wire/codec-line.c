@@ -92,15 +92,19 @@ parse_line(struct codec *c, const char *data, size_t len, struct codec_event *re
 		return bad_line(c, data, len, NULL);
 	if (at < len)
 		at++; /* the space */
-	*ret = (struct codec_event){.verb = verb, .text = data + at, .len = len - at};
+	*ret = (struct codec_event){
+		.verb = verb,
+		.used = c->last,
+		.text = data + at,
+		.len = len - at,
+	};
 	if (forms[verb].parse && !forms[verb].parse(ret))
 		return bad_line(c, data, len, forms[verb].form);
 	return ret->len > c->max_result ? codec_too_long(c, data, len) : CODEC_EVENT;
 }
 
 static enum codec_result
-line_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
-	    struct codec_event *ret)
+line_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
 	size_t n, limit;
 	enum codec_result r;
@@ -112,13 +116,9 @@ line_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
 		return codec_too_long(c, data, c->scanned);
 	if (r != CODEC_EVENT)
 		return r;
-	*ret_used = n + 1;
 	if (n && data[n - 1] == '\r')
 		n--;
-	r = parse_line(c, data, n, ret);
-	if (r != CODEC_EVENT)
-		*ret_used = 0;
-	return r;
+	return parse_line(c, data, n, ret);
 }
 
 const struct codec_ops codec_line_ops = {

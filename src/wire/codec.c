@@ -24,13 +24,10 @@ codec_init(struct codec *c, enum codec_level level, size_t max_result)
 }
 
 enum codec_result
-codec_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
-	     struct codec_event *ret)
+codec_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
-	enum codec_result r;
+	enum codec_result r = levels[c->level]->decode(c, data, len, ret);
 
-	*ret_used = 0;
-	r = levels[c->level]->decode(c, data, len, ret_used, ret);
 	if (r == CODEC_EVENT)
 		c->answered = true;
 	return r;

@@ -31,11 +31,12 @@ enum codec_verb {
  * codec_decode() and is valid until those bytes are consumed. */
 struct codec_event {
 	enum codec_verb verb;
+	int level;	  /* LOG: 0 … 7 as in <syslog.h>, LOG_INFO where none is given */
+	size_t used;	  /* bytes of the input that it had, to be consumed when done with it */
 	uint64_t id;	  /* frame: of OK, ERR, RETRY, OUT, PROGRESS; else 0 */
 	const char *text; /* result, message, log text */
 	size_t len;
 	uint64_t done, total; /* PROGRESS */
-	int level;	      /* LOG: 0 … 7 as in <syslog.h>, LOG_INFO where none is given */
 	uint64_t capacity;    /* frame's READY: how many jobs at once, 0 where it does not say */
 };
 
@@ -56,10 +57,10 @@ struct codec {
 
 void codec_init(struct codec *c, enum codec_level level, size_t max_result);
 
-/* The next message at the start of data. CODEC_EVENT: *ret is set, and *ret_used
- * is how many bytes to consume when done with it. CODEC_AGAIN: call again with
- * the same bytes and more behind them. CODEC_BAD: the worker broke the protocol. */
-enum codec_result codec_decode(struct codec *c, const char *data, size_t len, size_t *ret_used,
+/* The next message at the start of data. CODEC_EVENT: *ret is set. CODEC_AGAIN: call
+ * again with the same bytes and more behind them. CODEC_BAD: the worker broke the
+ * protocol. */
+enum codec_result codec_decode(struct codec *c, const char *data, size_t len,
 			       struct codec_event *ret);
 
 /* After CODEC_AGAIN: so many bytes may well come behind the len that there are, since that was

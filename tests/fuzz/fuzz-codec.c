@@ -54,7 +54,8 @@ call(struct codec *c, const uint8_t *data, size_t len, size_t *ret_used, uint64_
 
 	if (len)
 		memcpy(copy, data, len);
-	r = codec_decode(c, copy, len, ret_used, &e);
+	r = codec_decode(c, copy, len, &e);
+	*ret_used = r == CODEC_EVENT ? e.used : 0;
 	if (*ret_used > len || (r == CODEC_EVENT) != (*ret_used > 0))
 		abort();
 	if (r == CODEC_EVENT)

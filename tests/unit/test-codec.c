@@ -70,8 +70,9 @@ call(struct codec *c, struct buf *notes, const char *in, size_t len, size_t *ret
 	assert_true(copy || !len);
 	if (len)
 		memcpy(copy, in, len);
-	r = codec_decode(c, copy, len, ret_used, &e);
-	assert_true(r == CODEC_EVENT ? *ret_used > 0 && *ret_used <= len : *ret_used == 0);
+	r = codec_decode(c, copy, len, &e);
+	*ret_used = r == CODEC_EVENT ? e.used : 0;
+	assert_true(r == CODEC_EVENT ? e.used > 0 && e.used <= len : true);
 	if (r == CODEC_EVENT)
 		note_event(notes, &e);
 	if (r == CODEC_BAD)
@@ -344,14 +345,13 @@ test_endless_line(void **state)
 	for (size_t i = 0; i < LENGTH(cases); i++) {
 		struct codec_event e;
 		struct codec c;
-		size_t used;
 
 		codec_init(&c, cases[i].level, 1000);
 		for (size_t n = 0; n <= cases[i].limit; n++) {
-			assert_int_equal(codec_decode(&c, in, n, &used, &e), CODEC_AGAIN);
+			assert_int_equal(codec_decode(&c, in, n, &e), CODEC_AGAIN);
 			assert_int_equal(c.scanned, n);
 		}
-		assert_int_equal(codec_decode(&c, in, cases[i].limit + 1, &used, &e), CODEC_BAD);
+		assert_int_equal(codec_decode(&c, in, cases[i].limit + 1, &e), CODEC_BAD);
 	}
 }
 
@@ -362,19 +362,18 @@ test_errors_fit(void **state)
 	struct codec_event e;
 	struct codec c;
 	char in[300];
-	size_t used;
 
 	(void)state;
 	memset(in, '\x01', sizeof(in));
 	in[sizeof(in) - 1] = '\n';
 	codec_init(&c, CODEC_LINE, 1000);
-	assert_int_equal(codec_decode(&c, in, sizeof(in), &used, &e), CODEC_BAD);
+	assert_int_equal(codec_decode(&c, in, sizeof(in), &e), CODEC_BAD);
 	assert_non_null(strstr(c.error, "protocol = \"filter\""));
 	memset(in, '\x01', 128);
 	memcpy(in, "PROGRESS ", 9);
 	in[100] = '\n';
 	codec_init(&c, CODEC_FRAME, 1000);
-	assert_int_equal(codec_decode(&c, in, sizeof(in), &used, &e), CODEC_BAD);
+	assert_int_equal(codec_decode(&c, in, sizeof(in), &e), CODEC_BAD);
 	assert_non_null(strstr(c.error, "protocol = \"line\""));
 }
 
@@ -449,19 +448,18 @@ test_missing(void **state)
 	static const char frame[] = "OK 1 1000\nabc", line[] = "OK 45678\nOK 4";
 	struct codec_event ev;
 	struct codec c;
-	size_t used;
 
 	(void)state;
 	codec_init(&c, CODEC_FRAME, 5000);
 	assert_int_equal(codec_missing(&c, 0), 0);
-	assert_int_equal(codec_decode(&c, frame, 13, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_decode(&c, frame, 13, &ev), CODEC_AGAIN);
 	assert_int_equal(codec_missing(&c, 13), 10 + 1000 + 1 - 13);
 	codec_init(&c, CODEC_LINE, 5000);
-	assert_int_equal(codec_decode(&c, line, 4, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_decode(&c, line, 4, &ev), CODEC_AGAIN);
 	assert_int_equal(codec_missing(&c, 4), 0);
-	assert_int_equal(codec_decode(&c, line, 13, &used, &ev), CODEC_EVENT);
-	assert_int_equal(used, 9);
-	assert_int_equal(codec_decode(&c, line + 9, 4, &used, &ev), CODEC_AGAIN);
+	assert_int_equal(codec_decode(&c, line, 13, &ev), CODEC_EVENT);
+	assert_int_equal(ev.used, 9);
+	assert_int_equal(codec_decode(&c, line + 9, 4, &ev), CODEC_AGAIN);
 	assert_int_equal(codec_missing(&c, 4), 5);
 	assert_int_equal(codec_missing(&c, 9), 0);
 	assert_int_equal(codec_missing(&c, 99), 0);
