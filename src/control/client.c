@@ -38,19 +38,19 @@ is_over_budget(const struct client *c, size_t bytes)
 
 /* All but unread input. */
 static size_t
-kept_bytes(struct client *c)
+kept_bytes(const struct client *c)
 {
 	return client_reply_bytes(c) + multi_bytes(c);
 }
 
 bool
-client_over_budget(struct client *c)
+client_over_budget(const struct client *c)
 {
 	return is_over_budget(c, kept_bytes(c));
 }
 
 size_t
-client_bytes(struct client *c)
+client_bytes(const struct client *c)
 {
 	return buf_len(&c->stream.in) + kept_bytes(c);
 }

@@ -103,9 +103,9 @@ void client_free(struct client *c); /* jobs that belong to it: on_disconnect */
 bool client_turn(struct client *c);
 
 /* Is it over its own budget? */
-bool client_over_budget(struct client *c);
+bool client_over_budget(const struct client *c);
 /* Unread input, untaken replies, and what a MULTI keeps. */
-size_t client_bytes(struct client *c);
+size_t client_bytes(const struct client *c);
 
 bool client_is_flushed(const struct client *c);
 /* The same, but for news behind the last reply. */
@@ -139,12 +139,12 @@ void client_await_reload(struct client *c);
 bool client_collect(struct client *c);
 void client_drop_replies(struct client *c);
 void client_hold_jobs(struct client *c); /* at the turn's end: are its results taken? */
-/* Bytes of replies that it has not taken. */
-size_t client_reply_bytes(struct client *c);
 
 /* Where to put news: before the replies that are still to come, but behind those
  * that client_news_wait() has found. */
 struct buf *client_news(struct client *c);
+/* There is more in it. */
+void client_news_count(struct client *c);
 /* No more news before what is in the last reply now. */
 void client_news_wait(struct client *c);
 /* No news at all while a reply is put together; then behind it. */
@@ -155,6 +155,13 @@ static inline size_t
 client_owed(const struct client *c)
 {
 	return c->reply_count + (buf_len(&c->tail) > 0);
+}
+
+/* Bytes of replies that it has not taken. */
+static inline size_t
+client_reply_bytes(const struct client *c)
+{
+	return c->reply_bytes + buf_len(&c->tail) + buf_len(&c->stream.out);
 }
 
 static inline size_t

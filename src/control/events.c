@@ -349,6 +349,7 @@ put_event(struct client *c, const struct topic *pattern, const struct event *ev)
 	put_text(b, ev->word, &ev->text);
 	if (straight)
 		c->news.to = output_end(c);
+	client_news_count(c);
 	client_note(c);
 }
 

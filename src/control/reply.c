@@ -213,7 +213,7 @@ job_put_outcome(struct buf *out, const struct job *j)
 /* ---- a reply becomes ready ---- */
 
 bool
-client_is_full(struct client *c)
+client_is_full(const struct client *c)
 {
 	return client_reply_bytes(c) > c->server->conf->control.client_memory;
 }
@@ -380,6 +380,13 @@ client_news(struct client *c)
 }
 
 void
+client_news_count(struct client *c)
+{
+	if (c->news.behind && c->news.behind != &c->tail)
+		reply_count(container_of(c->news.behind, struct reply, bytes));
+}
+
+void
 client_news_wait(struct client *c)
 {
 	if (!c->mute) /* else there is no reply to wait for */
@@ -465,15 +472,6 @@ client_collect(struct client *c)
 	if (!r)
 		tail_put(c);
 	return true;
-}
-
-size_t
-client_reply_bytes(struct client *c)
-{
-	/* Of the slots only the one that news go to grows. */
-	if (c->news.behind && c->news.behind != &c->tail)
-		reply_count(container_of(c->news.behind, struct reply, bytes));
-	return c->reply_bytes + buf_len(&c->tail) + buf_len(&c->stream.out);
 }
 
 /* Jobs of a client that does not take its results are not begun: their results

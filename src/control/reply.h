@@ -68,7 +68,7 @@ struct reply *reply_owe(struct client *c, enum reply_state awaits);
 void reply_count(struct reply *r);
 /* It is ready. */
 void reply_end(struct reply *r);
-bool client_is_full(struct client *c);
+bool client_is_full(const struct client *c);
 
 /* It waits no more. Where its bytes go: straight to the client when nothing is before it. */
 struct buf *reply_begin(struct reply *r);
