@@ -261,7 +261,8 @@ pools_use(const struct pools *ps, const struct conf *conf)
 /* ---- proof ---- */
 
 /* Is it good, no good, or when is it to be asked again? Those from before count only in
- * that others cannot be started in their place. */
+ * that others cannot be started in their place: before they have finished their jobs, or
+ * where not even SIGKILL ends them. Their end itself has limits of its own. */
 static enum pool_proof
 worker_proof(const struct worker *w, mono_t *ret_next, mono_t now)
 {
@@ -271,7 +272,8 @@ worker_proof(const struct worker *w, mono_t *ret_next, mono_t now)
 	if (w->state == SLOT_DOWN)
 		return PROOF_AWAITED;
 	if (w->generation <= p->unproven_past || w->conf != p->conf)
-		return PROOF_HELD_UP;
+		return w->state == SLOT_CLOSING || w->state == SLOT_TERM ? PROOF_AWAITED :
+									   PROOF_HELD_UP;
 	if (w->blame)
 		return PROOF_FAILED;
 	if (!worker_is_up(w))

@@ -130,6 +130,12 @@ def children(pid, states=None):
     return found
 
 
+def environ(pid):
+    """What a process was started with; there is none for a moment while a program is loaded."""
+    path = pathlib.Path("/proc/%d/environ" % pid)
+    return poll(path.read_bytes, "the environment of %d" % pid).split(b"\0")
+
+
 def marked(mark):
     """pids of living processes whose environment holds the mark."""
     found = []

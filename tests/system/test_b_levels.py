@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The worker protocol's levels, the channels, pipelining; what a worker finds at its start."""
 import os
-import pathlib
 import pwd
 
 import pytest
@@ -299,8 +298,7 @@ def test_slot_number_is_kept_by_the_replacement(start):
     after = {w["worker"]: w["pid"] for w in d.workers()}
     assert set(after) == {0, 1, 2} and after[0] == before[0] and after[1] != before[1]
     for slot, pid in after.items():
-        env = pathlib.Path("/proc/%d/environ" % pid).read_bytes().split(b"\0")
-        assert b"PREFORKD_WORKER=%d" % slot in env
+        assert b"PREFORKD_WORKER=%d" % slot in lib.environ(pid)
 
 
 def test_descriptors_signals_group_session(start):

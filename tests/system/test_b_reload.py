@@ -299,6 +299,22 @@ def test_a_long_job_does_not_hold_it_up(start):
     wait_replaced(d, before)
 
 
+def test_an_old_worker_that_ends_is_waited_for(start, tmp):
+    """It has no job any more, and only after it is known what its successor is like."""
+    gate = lib.Gate(tmp / "gate")
+    job = {"grace": "1h"}
+    lingers = '"%s"; read x < "%s"' % (ACT, gate.path)
+    d = start(soon("p", "/bin/sh", "-c", lingers, job=job))
+    d.rewrite(soon("p", "/bin/false", job=job, start=LATER), drain="1ms")
+    c = d.client()
+    c.send("RELOAD")
+    gate.arrived()
+    assert c.quiet()
+    gate.release()
+    assert c.read().code == "DOWN"
+    d.check_fds = False  # there is none of its workers at the end
+
+
 def test_others_do_not_hold_it_up(start):
     """Who reloads again and again does not make those wait longer who came before."""
     d = start(soon("p"), drain="500ms")
@@ -829,9 +845,8 @@ def test_a_storm_of_hups(start):
     load.finish()
     d.wait_pool("p", "a restart that is over", lambda p: p["restarting"] == 0)
     wait_up(d, 3)
-    for pid in pids(d):
-        with open("/proc/%d/environ" % pid) as f:
-            assert "WHICH=last" in f.read()
+    for pid in pids(d):  # which may be env still, on its way to execute act
+        lib.poll(lambda p=pid: b"WHICH=last" in lib.environ(p), "the last configuration's command")
 
 
 def test_several_ask_at_once(start):
