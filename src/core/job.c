@@ -22,12 +22,11 @@ static const char *const reason_names[JOB_REASONS] = {
 	[REASON_STOPPING] = "stopping", [REASON_RELOAD] = "reload",
 };
 
-/* May a job go from the first to the second? */
-static const bool moves[JOB_STATES][JOB_STATES] = {
-	[JOB_NEW] = {[JOB_QUEUED] = true},
-	[JOB_QUEUED] = {[JOB_RUNNING] = true, [JOB_CANCELLED] = true},
-	[JOB_RUNNING] =
-		{[JOB_QUEUED] = true, [JOB_DONE] = true, [JOB_FAILED] = true, [JOB_CANCELLED] = true},
+/* Where a job may go from each state: bits. */
+static const uint8_t moves[JOB_STATES] = {
+	[JOB_NEW] = 1 << JOB_QUEUED,
+	[JOB_QUEUED] = 1 << JOB_RUNNING | 1 << JOB_CANCELLED,
+	[JOB_RUNNING] = 1 << JOB_QUEUED | 1 << JOB_DONE | 1 << JOB_FAILED | 1 << JOB_CANCELLED,
 };
 
 static size_t
@@ -99,7 +98,7 @@ job_opts_new(const char *key, size_t key_len)
 void
 job_move(struct job *j, enum job_state to, enum job_reason reason)
 {
-	assert(moves[j->state][to]);
+	assert(moves[j->state] >> to & 1);
 	j->state = (uint8_t)to;
 	j->reason = (uint8_t)reason;
 }

@@ -20,12 +20,6 @@ timer_set(struct timers *ts, struct timer *t, mono_t at)
 }
 
 void
-timer_clear(struct timers *ts, struct timer *t)
-{
-	heap_remove(&ts->heap, &t->node);
-}
-
-void
 timers_expire(struct timers *ts, mono_t now)
 {
 	struct heap_node *n;

@@ -26,7 +26,7 @@ void timers_free(struct timers *ts);
 
 /* Set (or move) t; MONO_NEVER clears it. */
 void timer_set(struct timers *ts, struct timer *t, mono_t at);
-void timer_clear(struct timers *ts, struct timer *t);
+static inline void timer_clear(struct timers *ts, struct timer *t);
 
 /* Call what is due at now, earliest first; each once: what on_due sets to a time
  * that has come already is for the next call. */
@@ -45,4 +45,11 @@ static inline mono_t
 timer_at(const struct timer *t)
 {
 	return !t->node.place ? MONO_NEVER : (mono_t){t->node.key};
+}
+
+static inline void
+timer_clear(struct timers *ts, struct timer *t)
+{
+	if (timer_is_set(t))
+		heap_remove(&ts->heap, &t->node);
 }
