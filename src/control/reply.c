@@ -82,7 +82,7 @@ bytes_of(const struct reply *r)
 	case REPLY_BYTES:
 		return buf_len(&r->bytes);
 	case REPLY_OUTCOME:
-		return r->end.len;
+		return r->end.run->text_len;
 	case REPLY_AWAITS_SOME:
 	case REPLY_SOME:
 		return await_bytes(r->await);
@@ -121,7 +121,7 @@ reply_clear(struct reply *r)
 		buf_free(&r->bytes);
 		break;
 	case REPLY_OUTCOME:
-		slab_free(r->end.text, r->end.len);
+		job_run_free(r->end.run);
 		break;
 	case REPLY_AWAITS_SOME:
 	case REPLY_SOME:
@@ -181,24 +181,27 @@ job_outcome_text(const struct job *j, size_t *ret_len)
 static void
 put_outcome(struct buf *out, const struct outcome *end)
 {
-	const char *text = end->len ? end->text : default_text(end->state, end->reason);
-	size_t len = end->len ? end->len : strlen(text);
+	const char *text = end->run->text;
+	size_t len = end->run->text_len;
 
+	if (!len) {
+		text = default_text(end->state, end->reason);
+		len = strlen(text);
+	}
 	if (end->state == JOB_DONE)
 		resp_put_bulk(out, text, len);
 	else
 		resp_put_error(out, outcome_errors[end->reason].code, text, len);
 }
 
-/* The text stays the job's. */
+/* The run stays the job's. */
 static struct outcome
 outcome_of(const struct job *j)
 {
 	return (struct outcome){
 		.state = (enum job_state)j->state,
 		.reason = (enum job_reason)j->reason,
-		.text = j->run->text,
-		.len = j->run->text_len,
+		.run = j->run,
 	};
 }
 
@@ -244,12 +247,18 @@ reply_end(struct reply *r)
 static void
 reply_keep(struct reply *r, struct job *j)
 {
+	struct job_run *run = job_take_run(j);
+
+	if (!run) { /* it must not miss one unknowingly */
+		r->client->gone = true;
+		r->state = REPLY_ID;
+		r->kept_id = j->id;
+		return;
+	}
 	r->state = REPLY_OUTCOME;
 	r->end.state = (enum job_state)j->state;
 	r->end.reason = (enum job_reason)j->reason;
-	r->end.text = job_take_text(j, &r->end.len);
-	if (j->run->text_len && !r->end.text) /* it must not miss one unknowingly */
-		r->client->gone = true;
+	r->end.run = run;
 	reply_count(r);
 }
 

@@ -30,8 +30,7 @@ enum reply_state {
 struct outcome {
 	enum job_state state;
 	enum job_reason reason;
-	char *text; /* of slab_alloc(); NULL: none */
-	size_t len;
+	struct job_run *run; /* which has its text */
 };
 
 /* A job's waiter, and for how long. */

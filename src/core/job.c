@@ -57,18 +57,25 @@ job_new(uint64_t id, void *owner, uid_t uid, const char *payload, size_t len,
 	return j;
 }
 
+/* What was said beside the text; mostly nothing. */
 static void
-run_free(struct job_run *run)
+run_drop_rest(struct job_run *run)
 {
-	if (!run)
+	if (!run->last_stderr && !run->news)
 		return;
+	free(run->last_stderr);
+	news_free(run->news);
+	run->last_stderr = NULL;
+	run->news = NULL;
+}
+
+void
+job_run_free(struct job_run *run)
+{
 	assert(!timer_is_set(&run->timer));
-	if (run->text) /* mostly there is none of these, which is not worth a call to find out */
+	if (run->text != run->small)
 		slab_free(run->text, run->text_len);
-	if (run->last_stderr)
-		free(run->last_stderr);
-	if (run->news)
-		news_free(run->news);
+	run_drop_rest(run);
 	slab_free(run, sizeof(*run));
 }
 
@@ -76,7 +83,8 @@ void
 job_free(struct job *j)
 {
 	assert(!j->waiters && !list_linked(&j->link));
-	run_free(j->run);
+	if (j->run)
+		job_run_free(j->run);
 	if (j->opts)
 		free(j->opts);
 	slab_free(j, job_size(j->payload_len));
@@ -113,7 +121,7 @@ run_new(struct job *j)
 	run->ended = MONO_NEVER;
 	run->worker = 0;
 	run->pid = 0;
-	run->text = NULL;
+	run->text = run->small;
 	run->text_len = 0;
 	run->last_stderr = NULL;
 	run->news = NULL;
@@ -165,13 +173,14 @@ job_is_unwanted(const struct job *j)
 static bool
 run_set_text(struct job_run *run, const char *text, size_t len)
 {
-	if (!len)
-		return true;
-	run->text = slab_alloc(len);
-	if (!run->text)
+	char *memory = len <= sizeof(run->small) ? run->small : slab_alloc(len);
+
+	if (!memory)
 		return false;
+	run->text = memory;
 	run->text_len = len;
-	memcpy(run->text, text, len);
+	if (len)
+		memcpy(memory, text, len);
 	return true;
 }
 
@@ -182,35 +191,32 @@ job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const 
 	static const char no_memory[] = "out of memory for the result";
 	struct job_run *run = job_need_run(j);
 
-	assert(!j->decided && !job_is_over(j) && !run->text);
-	if (!run_set_text(run, text, len)) {
-		verdict = JOB_FAILED;
-		reason = REASON_ERROR;
-		run_set_text(run, no_memory, sizeof(no_memory) - 1);
-	}
+	assert(!j->decided && !job_is_over(j) && !run->text_len);
 	j->decided = true;
 	j->verdict = (uint8_t)verdict;
 	j->reason = (uint8_t)reason;
+	if (!run_set_text(run, text, len)) {
+		j->verdict = JOB_FAILED;
+		j->reason = REASON_ERROR;
+		run_set_text(run, no_memory, sizeof(no_memory) - 1);
+	}
 }
 
-char *
-job_take_text(struct job *j, size_t *ret_len)
+struct job_run *
+job_take_run(struct job *j)
 {
-	struct job_run *run = j->run;
-	char *text = run->text;
+	struct job_run *run = j->run, *copy;
 
-	*ret_len = run->text_len;
-	if (!text)
-		return NULL;
 	if (j->attached && !j->waiters) {
-		run->text = NULL;
-		run->text_len = 0;
-		return text;
+		run_drop_rest(run);
+		j->run = NULL;
+		return run;
 	}
-	text = slab_alloc(*ret_len);
-	if (!text)
-		*ret_len = 0;
-	return text ? memcpy(text, run->text, *ret_len) : NULL;
+	copy = run_new(NULL);
+	if (run_set_text(copy, run->text, run->text_len))
+		return copy;
+	job_run_free(copy);
+	return NULL;
 }
 
 size_t

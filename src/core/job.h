@@ -64,14 +64,17 @@ struct job_opts {
 	char key[];
 };
 
+#define JOB_SMALL_TEXT 24 /* bytes: what takes no more needs no memory of its own */
+
 /* What is known of a job that a worker has had, or that is over. */
 struct job_run {
 	mono_t started; /* its clock's start; MONO_NEVER while it waits behind another in its worker */
 	mono_t ended;	 /* MONO_NEVER before */
 	unsigned worker; /* slot */
 	pid_t pid;	 /* 0: no worker ever had it */
-	char *text; /* the result (JOB_DONE) or the message, of slab_alloc(); NULL when empty */
+	char *text;	 /* the result (JOB_DONE) or the message: small, or of slab_alloc() */
 	size_t text_len;
+	char small[JOB_SMALL_TEXT];
 	char *last_stderr;  /* of the worker that died with it; malloc'ed, or NULL */
 	struct news *news;  /* what its worker said while it went on; NULL: nothing */
 	struct timer timer; /* the attempt's end, then the end of its keeping */
@@ -125,10 +128,11 @@ bool job_is_unwanted(const struct job *j);
 void job_decide(struct job *j, enum job_state verdict, enum job_reason reason, const char *text,
 		size_t len);
 
-/* The text of j's end as the caller's own, *ret_len bytes of slab_alloc(): j's, where j
- * is gone when the last of its waiters has been told and there is no other, else a copy.
- * NULL: *ret_len is 0, or there is no memory. */
-char *job_take_text(struct job *j, size_t *ret_len);
+/* A run with the text of j's end as the caller's own: j's, where j is gone when the last
+ * of its waiters has been told and there is no other; else a new one, with a copy. NULL:
+ * there is no memory for that. */
+struct job_run *job_take_run(struct job *j);
+void job_run_free(struct job_run *run);
 
 /* Bytes that j holds: while it goes on (payload and news), and with its end (text). */
 size_t job_running_bytes(const struct job *j);

@@ -307,7 +307,8 @@ test_new_run(void **state)
 	assert_ptr_equal(run->job, j);
 	assert_true(mono_is_never(run->started) && mono_is_never(run->ended));
 	assert_true(!run->worker && !run->pid && !run->text_len);
-	assert_true(!run->text && !run->last_stderr && !run->news);
+	assert_ptr_equal(run->text, run->small);
+	assert_true(!run->last_stderr && !run->news);
 	assert_true(!timer_is_set(&run->timer) && !run->timer.on_due);
 	assert_ptr_equal(job_need_run(j), run);
 	job_free(j);
@@ -323,45 +324,75 @@ test_decide_without_text(void **state)
 	job_move(j, JOB_QUEUED, REASON_NONE);
 	job_decide(j, JOB_CANCELLED, REASON_REQUEST, NULL, 0);
 	assert_ptr_equal(j->run, run);
-	assert_null(run->text);
 	assert_int_equal(run->text_len, 0);
 	job_free(j);
 }
 
-/* Only who is told last, of a job that goes then, gets the job's own text. */
+/* A text of each length around that which needs no memory of its own. */
 static void
-test_take_text(void **state)
+test_texts(void **state)
+{
+	static const char text[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(text); len++) {
+		struct job *j = make();
+
+		job_decide(j, JOB_DONE, REASON_NONE, text, len);
+		assert_int_equal(j->run->text_len, len);
+		assert_int_equal(job_bytes(j), 7 + len);
+		if (len)
+			assert_memory_equal(j->run->text, text, len);
+		assert_int_equal(j->run->text == j->run->small, len <= JOB_SMALL_TEXT);
+		job_free(j);
+	}
+}
+
+/* Only who is told last, of a job that goes then, gets the job's own run. */
+static void
+test_take_run(void **state)
 {
 	static const struct {
 		const char *text;
 		bool attached, others, taken;
 	} cases[] = {
-		{"text", true, false, true},   {"text", true, true, false},
-		{"text", false, false, false}, {"text", false, true, false},
-		{NULL, true, false, false},    {NULL, false, false, false},
+		{"text", true, false, true},
+		{"text", true, true, false},
+		{"text", false, false, false},
+		{"text", false, true, false},
+		{"a text that takes memory of its own", true, false, true},
+		{"a text that takes memory of its own", true, true, false},
+		{NULL, true, false, true},
+		{NULL, false, false, false},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct job *j = make();
 		struct job_waiter w = {.on_done = NULL};
-		size_t want = cases[i].text ? 4 : 0, len = 1;
-		char *text;
+		size_t want = cases[i].text ? strlen(cases[i].text) : 0;
+		struct job_run *run;
 
 		j->attached = cases[i].attached;
 		if (cases[i].others)
 			job_add_waiter(j, &w);
+		news_out(job_need_news(j), "out", 3, 1000);
 		job_decide(j, JOB_DONE, REASON_NONE, cases[i].text, want);
-		text = job_take_text(j, &len);
-		assert_int_equal(len, want);
-		assert_int_equal(!text, !want);
-		if (text)
-			assert_memory_equal(text, "text", 4);
-		assert_int_equal(j->run->text_len, cases[i].taken ? 0 : want);
-		assert_true(!text || text != j->run->text);
-		slab_free(text, len);
+		run = job_take_run(j);
+		assert_int_equal(run->text_len, want);
+		if (want)
+			assert_memory_equal(run->text, cases[i].text, want);
+		assert_null(run->news); /* nobody has counted them there */
+		assert_int_equal(!j->run, cases[i].taken);
+		if (j->run) {
+			assert_int_equal(j->run->text_len, want);
+			assert_true(!want || run->text != j->run->text);
+		}
 		job_drop_waiter(&w);
 		job_free(j);
+		if (want)
+			assert_memory_equal(run->text, cases[i].text, want);
+		job_run_free(run);
 	}
 }
 
@@ -401,7 +432,8 @@ main(void)
 		cmocka_unit_test(test_news),
 		cmocka_unit_test(test_new_run),
 		cmocka_unit_test(test_decide_without_text),
-		cmocka_unit_test(test_take_text),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_take_run),
 		cmocka_unit_test(test_own_limits),
 	};
 
