@@ -6,7 +6,7 @@ static enum codec_result
 filter_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
 	size_t n;
-	enum codec_result r = codec_find_line(c, data, len, c->max_result, &n);
+	enum codec_result r = codec_find_line(c, data, len, c->max_line, &n);
 
 	if (r == CODEC_BAD)
 		return codec_too_long(c, data, c->scanned);

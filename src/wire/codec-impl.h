@@ -12,7 +12,8 @@
 struct codec_ops {
 	const char *name;
 	bool in_order;
-	bool any_bytes; /* payloads may hold LF and NUL */
+	bool any_bytes;	    /* payloads may hold LF and NUL */
+	size_t before_text; /* bytes of a line, at most, in front of what max_result bounds */
 	enum codec_result (*decode)(struct codec *c, const char *data, size_t len,
 				    struct codec_event *ret);
 	void (*cut_short)(struct codec *c, const char *data, size_t len); /* write error */

@@ -71,7 +71,8 @@ static const struct {
 	[VERB_READY] = {parse_nothing, "READY alone"},
 };
 
-static enum codec_result
+/* Apart, so that a good line is decoded with few registers. */
+__attribute__((noinline)) static enum codec_result
 bad_line(struct codec *c, const char *data, size_t len, const char *form)
 {
 	const char *hint = "";
@@ -106,12 +107,9 @@ parse_line(struct codec *c, const char *data, size_t len, struct codec_event *re
 static enum codec_result
 line_decode(struct codec *c, const char *data, size_t len, struct codec_event *ret)
 {
-	size_t n, limit;
-	enum codec_result r;
+	size_t n;
+	enum codec_result r = codec_find_line(c, data, len, c->max_line, &n);
 
-	if (__builtin_add_overflow(c->max_result, BEFORE_TEXT_MAX, &limit))
-		limit = SIZE_MAX;
-	r = codec_find_line(c, data, len, limit, &n);
 	if (r == CODEC_BAD)
 		return codec_too_long(c, data, c->scanned);
 	if (r != CODEC_EVENT)
@@ -124,6 +122,7 @@ line_decode(struct codec *c, const char *data, size_t len, struct codec_event *r
 const struct codec_ops codec_line_ops = {
 	.name = "line",
 	.in_order = true,
+	.before_text = BEFORE_TEXT_MAX,
 	.decode = line_decode,
 	.cut_short = codec_line_cut_short,
 	.put_job = codec_line_put_job,

@@ -21,6 +21,8 @@ codec_init(struct codec *c, enum codec_level level, size_t max_result)
 		.in_order = levels[level]->in_order,
 		.max_result = max_result,
 	};
+	if (__builtin_add_overflow(max_result, levels[level]->before_text, &c->max_line))
+		c->max_line = SIZE_MAX;
 }
 
 enum codec_result

@@ -46,6 +46,7 @@ struct codec {
 	enum codec_level level;
 	bool in_order;	   /* answers come in the order of the jobs, not with their ids */
 	size_t max_result; /* bytes of a line's text or a frame's body */
+	size_t max_line;   /* filter, line: bytes of a line that may still have such a text */
 	size_t last;	   /* bytes of the last line */
 	size_t scanned;	   /* bytes searched for the end of the line, from the start of input */
 	bool answered;	   /* a message has been understood: from then on a bad line gets no hint */
