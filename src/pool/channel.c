@@ -14,9 +14,7 @@
 static struct flight *
 flight_at(const struct worker *w, unsigned i)
 {
-	unsigned at = w->first + i;
-
-	return &w->flights[at < w->ring ? at : at - w->ring];
+	return &w->flights[(w->first + i) & w->mask];
 }
 
 static unsigned
@@ -38,7 +36,7 @@ flight_take(struct worker *w, unsigned i)
 
 	for (; i > 0; i--)
 		*flight_at(w, i) = *flight_at(w, i - 1);
-	w->first = w->first + 1 < w->ring ? w->first + 1 : 0;
+	w->first = (w->first + 1) & w->mask;
 	w->count--;
 	return j;
 }
@@ -110,7 +108,7 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	struct job_run *run = job_need_run(j);
 	struct flight *f = flight_at(w, w->count);
 
-	assert(w->count < w->ring);
+	assert(w->count <= w->mask);
 	run->worker = w->index;
 	run->pid = w->proc.pid;
 	run->started = MONO_NEVER;

@@ -31,11 +31,15 @@ on_timer(struct timer *t, mono_t now)
 static void
 worker_make_ring(struct worker *w)
 {
-	if (w->ring == w->conf->pipeline)
+	unsigned n = 1;
+
+	while (n < w->conf->pipeline)
+		n *= 2;
+	if (w->flights && w->mask == n - 1)
 		return;
 	free(w->flights);
-	w->ring = w->conf->pipeline;
-	w->flights = mem_array(w->ring, sizeof(*w->flights));
+	w->flights = mem_array(n, sizeof(*w->flights));
+	w->mask = n - 1;
 	w->first = 0;
 }
 

@@ -60,7 +60,7 @@ struct worker {
 	 * without one its pool's. What is not the same for every process is asked here. */
 	const struct conf_pool *conf;
 	struct flight *flights; /* a ring */
-	unsigned ring;		/* its places: conf->pipeline */
+	unsigned mask;		/* its places - 1: a power of two of them, conf->pipeline or more */
 	unsigned first, count;
 	unsigned capacity;  /* jobs that it may have at a time: pipeline, or what its READY said */
 	unsigned load_room; /* jobs that it counts for in pool->room: 0 in no list of by_load[] */
