@@ -125,7 +125,7 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 		worker_break(w, mem_strdup("out of memory for its jobs"));
 	if (!list_linked(&w->flush))
 		list_append(&w->pool->pools->flush, &w->flush);
-	worker_shelve(w);
+	worker_shelve_for(w, worker_keeps_up(w) && !w->broken ? w->load_room - 1 : 0);
 }
 
 void

@@ -191,6 +191,7 @@ on_channel_end(struct stream *s)
 		return;
 	w->ended = true;
 	w->heard_eof = s->eof;
+	worker_shelve(w);
 	worker_note(w);
 }
 
@@ -284,29 +285,15 @@ bool
 worker_can_take(const struct worker *w)
 {
 	return worker_is_up(w) && w->count < w->capacity && !w->broken && !w->ended &&
-	       !w->chan.error &&
-	       /* the high-water mark: what it has not read of one job it is not given two of */
-	       (w->count == 0 || buf_len(&w->chan.out) <= w->pool->conf->job.max_payload);
+	       !w->chan.error && (w->count == 0 || worker_keeps_up(w));
 }
 
 void
 worker_shelve(struct worker *w)
 {
-	struct pool *p = w->pool;
-
-	p->room -= w->load_room;
-	w->load_room = 0;
-	list_remove(&w->load);
-	if (w->state == SLOT_DOWN) {
-		if (w->index < p->wanted)
-			list_append(&p->down, &w->load);
-	} else if (worker_can_take(w)) {
-		list_prepend(&p->by_load[w->count], &w->load);
-		w->load_room = w->capacity - w->count;
-		p->room += w->load_room;
-		if (w->count < p->lowest)
-			p->lowest = w->count;
-	}
+	worker_shelve_for(w, worker_can_take(w) ? w->capacity - w->count : 0);
+	if (w->state == SLOT_DOWN && w->index < w->pool->wanted)
+		list_append(&w->pool->down, &w->load);
 }
 
 const char *

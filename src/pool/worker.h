@@ -88,6 +88,13 @@ worker_is_up(const struct worker *w)
 	return w->state == SLOT_UP && !w->retiring;
 }
 
+/* The high-water mark: what it has not read of one job it is not given two of. */
+static inline bool
+worker_keeps_up(const struct worker *w)
+{
+	return buf_len(&w->chan.out) <= w->pool->conf->job.max_payload;
+}
+
 /* Is it of the pool's workers? A slot that is wanted no more is, until it is down. */
 static inline bool
 worker_is_there(const struct worker *w)
@@ -170,6 +177,23 @@ void worker_bury(struct worker *w);
 
 /* State and load have changed: put it where dispatch finds it, or nowhere. */
 void worker_shelve(struct worker *w);
+
+/* The same where it is known how many jobs it can take. */
+static inline void
+worker_shelve_for(struct worker *w, unsigned room)
+{
+	struct pool *p = w->pool;
+
+	p->room += room;
+	p->room -= w->load_room;
+	w->load_room = room;
+	list_remove(&w->load);
+	if (!room)
+		return;
+	list_prepend(&p->by_load[w->count], &w->load);
+	if (w->count < p->lowest)
+		p->lowest = w->count;
+}
 
 /* Tell those who listen. */
 static inline void
