@@ -32,7 +32,7 @@ resp_parser_trim(struct resp_parser *p)
 	if (p->argv_cap > ARGV_KEEP) {
 		free(p->argv);
 		p->argv = NULL;
-		p->argc = p->argv_cap = 0;
+		p->argc = p->argv_cap = p->head_len = 0;
 	}
 	if (p->inline_cap > INLINE_KEEP) {
 		free(p->inline_text);
@@ -219,10 +219,47 @@ take_arg(struct resp_parser *p, const char **at, const char *end)
 	return take_body(p, at, end, n);
 }
 
+/* A client's command begins as its last one more often than not: only the last argument, a job's
+ * payload or id, is another. The same bytes are the same arguments, so what is as it was is
+ * compared, and not read again. */
+static void
+keep_head(struct resp_parser *p, const char *data)
+{
+	const struct resp_slice *arg;
+	size_t n;
+
+	if (p->argc < 2)
+		return;
+	arg = &p->argv[p->argc - 2];
+	n = (size_t)(arg->data + arg->len + 2 - data);
+	if (n > sizeof(p->head))
+		return;
+	memcpy(p->head, data, n);
+	p->head_len = (uint8_t)n;
+	p->head_argc = p->argc - 1;
+	p->base = data;
+}
+
+static inline bool
+is_head(const struct resp_parser *p, const char *data, size_t len)
+{
+	return p->head_len && len >= p->head_len && memcmp(data, p->head, p->head_len) == 0;
+}
+
+static void
+repeat_head(struct resp_parser *p, const char **at)
+{
+	p->argc = p->head_argc;
+	p->announced = p->argc + 1;
+	follow_data(p, *at);
+	*at += p->head_len;
+}
+
 /* The arguments that are not taken yet: the next one begins here, or its header does. */
 static enum resp_result
 take_args(struct resp_parser *p, const char *data, const char **at, const char *end)
 {
+	bool at_once = p->scanned == 0;
 	enum resp_result r = RESP_OK;
 
 	if (p->has_pending) {
@@ -238,6 +275,8 @@ take_args(struct resp_parser *p, const char *data, const char **at, const char *
 	}
 	p->scanned = 0;
 	p->announced = 0;
+	if (at_once && !p->repeats)
+		keep_head(p, data);
 	return RESP_OK;
 }
 
@@ -404,7 +443,13 @@ read_inline(struct resp_parser *p, const char **at, const char *end)
 static enum resp_result
 begin(struct resp_parser *p, const char **at, const char *end)
 {
+	p->repeats = is_head(p, *at, (size_t)(end - *at));
+	if (p->repeats) {
+		repeat_head(p, at);
+		return RESP_OK;
+	}
 	p->argc = 0;
+	p->head_len = 0;
 	if (*at == end)
 		return RESP_AGAIN;
 	return **at == '*' ? read_count(p, at, end) : read_inline(p, at, end);

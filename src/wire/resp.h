@@ -6,7 +6,8 @@
  * that client's input buffer; it copies nothing: arguments are slices of the
  * buffer, valid until the caller consumes the command's bytes (but for quoted
  * inline ones, which live until the next resp_parse()). It remembers how
- * far it got, so a command that arrives a byte at a time is not scanned again.
+ * far it got, so a command that arrives a byte at a time is not scanned again,
+ * and how the last one began, so what is repeated is compared and not parsed.
  * Writers append one reply each to a struct buf in RESP2 or RESP3.
  */
 #pragma once
@@ -42,6 +43,8 @@ struct resp_limits {
 	size_t check_above; /* see RESP_LENGTH */
 };
 
+#define RESP_HEAD_MAX 64 /* bytes of a command that the next one is compared with, at most */
+
 struct resp_parser {
 	const struct resp_limits *limits;
 	struct resp_slice *argv; /* of the command being parsed; right when RESP_OK or RESP_LENGTH
@@ -54,6 +57,10 @@ struct resp_parser {
 	size_t pending_len; /* length of the argument being read, when has_pending */
 	bool has_pending;
 	bool skipping;
+	bool repeats; /* with RESP_OK: argv[0 … argc-2] are those of the last command that was OK */
+	uint8_t head_len; /* of an array, up to its last argument's header; 0: none is kept */
+	size_t head_argc; /* and arguments in it, which are still in argv */
+	char head[RESP_HEAD_MAX];
 	char *inline_text; /* unquoted copy of an inline command's quoted arguments */
 	size_t inline_cap;
 	const char *error;   /* RESP_BAD: one line, without the -ERR; lives as long as the parser */
