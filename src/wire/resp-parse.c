@@ -82,15 +82,17 @@ push_arg(struct resp_parser *p, const char *data, size_t len)
 	return true;
 }
 
-/* The buffer has moved: so have the arguments in it. Integers, since the old
- * place may be freed memory, which pointers must not be computed from. */
+/* The bytes lie elsewhere now: so do the arguments in them. Integers, since the old place may
+ * be freed memory, which pointers must not be computed from. */
 static void
 follow_data(struct resp_parser *p, const char *data)
 {
-	if (p->base == data)
+	uintptr_t by = (uintptr_t)data - (uintptr_t)p->base;
+
+	if (!by)
 		return;
 	for (size_t i = 0; i < p->argc; i++)
-		p->argv[i].data = data + ((uintptr_t)p->argv[i].data - (uintptr_t)p->base);
+		p->argv[i].data = (const char *)((uintptr_t)p->argv[i].data + by);
 	p->base = data;
 }
 

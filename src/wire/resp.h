@@ -3,7 +3,7 @@
  * resp - the protocol of Redis: an incremental command parser and reply writers.
  *
  * Floor 1: no descriptor, no clock. The parser belongs to one client and is fed
- * that client's input buffer; it copies nothing: arguments are slices of the
+ * that client's input buffer; arguments are not copied, but slices of the
  * buffer, valid until the caller consumes the command's bytes (but for quoted
  * inline ones, which live until the next resp_parse()). It remembers how
  * far it got, so a command that arrives a byte at a time is not scanned again,
