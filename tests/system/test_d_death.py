@@ -197,6 +197,28 @@ def test_worker_that_closes_its_output(start):
     assert d.cmd("RUN", "pipe", "echo next") == b"next"
 
 
+def test_worker_that_closes_its_input_is_given_no_more(start):
+    d = start(
+        pool(
+            "p",
+            "/bin/sh",
+            "-c",
+            "read -r gate; exec <&-; read -r x <$gate; echo OK $$",
+            channel="pipe",
+            pipeline=4,
+        )
+    )
+    gate, next_gate = d.gate(), d.gate("next")
+    first = d.cmd("SUBMIT", "p", gate.path)
+    gate.arrived()
+    second = d.cmd("SUBMIT", "p", next_gate.path)
+    assert (d.job(first)["state"], d.job(second)["state"]) == ("running", "queued")
+    gate.release()
+    next_gate.release()
+    assert d.cmd("RESULT", first) != d.cmd("RESULT", second, "WAIT", "10s")
+    assert d.pool("p")["done"] == 2
+
+
 # ---- hang --------------------------------------------------------------------------------
 
 

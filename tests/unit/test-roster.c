@@ -156,6 +156,16 @@ set_up(unsigned i, unsigned jobs)
 	return w;
 }
 
+/* Which of the workers has that job as its i-th oldest; -1: none. */
+static int
+worker_of(const struct job *j, unsigned i)
+{
+	for (unsigned n = 0; n < pool->slots; n++)
+		if (pool->workers[n]->count > i && worker_job(pool->workers[n], i) == j)
+			return (int)n;
+	return -1;
+}
+
 /* Its process is gone. */
 static void
 set_down(struct worker *w)
@@ -225,6 +235,58 @@ test_scaled_down(void **state)
 	set_down(busy);
 	assert_int_equal(pool->up, 1);
 	expect_down(6);
+}
+
+/* And of those with as many to the one that was used last. */
+static void
+test_a_job_goes_to_who_has_fewest(void **state)
+{
+	static const struct {
+		int worker;
+		unsigned place;
+	} expected[] = {{2, 0}, {1, 0}, {0, 0}, {0, 1}, {1, 1}, {2, 1}, {-1, 0}};
+	struct job *jobs[7];
+
+	(void)state;
+	pool_conf.queue.limit = 7;
+	for (unsigned i = 0; i < 3; i++) {
+		set_up(i, 0);
+		codec_init(&pool->workers[i]->codec, CODEC_LINE, 100);
+	}
+	for (unsigned i = 0; i < 7; i++)
+		jobs[i] = submit(NULL, "x", true);
+	pools_turn(pools, mono_now());
+	for (unsigned i = 0; i < 7; i++)
+		assert_int_equal(worker_of(jobs[i], expected[i].place), expected[i].worker);
+	assert_int_equal(pool->room, 0);
+	assert_int_equal(pool->queue.count, 1);
+	assert_int_equal(jobs[6]->state, JOB_QUEUED);
+}
+
+static void
+test_what_it_has_not_read_is_a_limit(void **state)
+{
+	struct worker *w = set_up(0, 0);
+	char payload[101] = "";
+
+	(void)state;
+	memset(payload, 'x', 100);
+	set_up(1, 2);
+	set_up(2, 2);
+	codec_init(&w->codec, CODEC_LINE, 100);
+	assert_int_equal(pool->room, 2);
+	submit(NULL, payload, true);
+	submit(NULL, "x", true);
+	pools_turn(pools, mono_now());
+	assert_int_equal(w->count, 1);
+	assert_int_equal(pool->room, 0);
+	assert_int_equal(pool->queue.count, 1);
+	buf_consume(&w->chan.out, 1);
+	worker_shelve(w);
+	pool_wake(pool);
+	pools_turn(pools, mono_now());
+	assert_int_equal(w->count, 2);
+	assert_int_equal(pool->queue.count, 0);
 }
 
 static void
@@ -505,6 +567,8 @@ main(void)
 		CASE(test_slots_at_the_start),
 		CASE(test_slots_stay_where_they_are),
 		CASE(test_scaled_down),
+		CASE(test_a_job_goes_to_who_has_fewest),
+		CASE(test_what_it_has_not_read_is_a_limit),
 		CASE(test_one_that_was_told_to_end_is_not_recalled),
 		CASE(test_new_slots_are_held_back_where_others_fail),
 		CASE(test_a_try_that_is_called_off_is_none),
