@@ -9,7 +9,7 @@
 #define SLAB_SIZE (SLAB_ALIGN - 64) /* so that slabs lie side by side in malloc()'s memory */
 
 struct slab *slabs_with_room[SLAB_SIZES];
-static struct slab *kept[SLAB_SIZES]; /* of these the one that was empty, and stayed */
+static struct slab *kept[SLAB_SIZES][SLAB_KEPT]; /* of these, that were empty, and stayed */
 static size_t count;
 
 static void
@@ -48,13 +48,20 @@ slab_new(struct slab **all)
 	return s;
 }
 
-/* Let go of one that is empty; but one a size stays, since what was needed a moment ago
+/* Let go of one that is empty; but a few a size stay, since what was needed a moment ago
  * is needed again in a moment. */
 static void
 slab_drop(struct slab *s, size_t i)
 {
-	if (!kept[i] || kept[i]->used || kept[i] == s) {
-		kept[i] = s;
+	struct slab **place = NULL;
+
+	for (struct slab **k = kept[i]; k < kept[i] + SLAB_KEPT; k++)
+		if (!*k || (*k)->used || *k == s) {
+			*k = NULL;
+			place = k;
+		}
+	if (place) {
+		*place = s;
 		return;
 	}
 	slab_unlink(s);

@@ -5,7 +5,7 @@
  * Floor 0. As malloc() and free(), for those who know the size at both ends:
  * blocks have no header, are cut from slabs of one size each, and the one that was
  * freed last is the next one out, while its memory is warm. Slabs whose blocks are
- * all free go back, but for one a size. What is larger than SLAB_MAX is
+ * all free go back, but for a few a size. What is larger than SLAB_MAX is
  * malloc()'s. For one thread, as everything here.
  */
 #pragma once
@@ -30,6 +30,7 @@ size_t slab_count(void);
 #define SLAB_STEP 16 /* bytes from one size to the next, and what blocks are aligned to */
 #define SLAB_SIZES (SLAB_MAX / SLAB_STEP)
 #define SLAB_ALIGN ((size_t)64 * 1024)
+#define SLAB_KEPT 4 /* empty ones of a size: some thousand jobs may come and go at once */
 
 struct slab_block {
 	struct slab_block *next;
