@@ -57,6 +57,8 @@ static int
 stop(void **state)
 {
 	(void)state;
+	for (unsigned i = 0; i < pool->slots; i++)
+		buf_free(&pool->workers[i]->chan.out); /* of a channel that was never opened */
 	pools_free(pools);
 	loop_free(loop);
 	return 0;
