@@ -103,7 +103,7 @@ slab_alloc_slowly(size_t size)
 {
 	struct slab **all;
 
-	if (size > SLAB_MAX)
+	if (!slab_has(size))
 		return malloc(size);
 	all = &slabs_with_room[slab_index(size)];
 	return block_cut(all, slab_block_size(size)) ? slab_take(*all, size) : NULL;
@@ -114,7 +114,7 @@ slab_free_slowly(void *block, size_t size)
 {
 	struct slab *s = slab_of(block);
 
-	if (!block || size > SLAB_MAX) {
+	if (!slab_has(size)) {
 		free(block);
 		return;
 	}

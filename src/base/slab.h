@@ -12,6 +12,7 @@
 
 #include "base/poison.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,7 +20,7 @@
 
 /* Aligned for anything, not zeroed. NULL: there is no memory. */
 static inline void *slab_alloc(size_t size);
-/* size: as it was given. No-op for NULL. */
+/* block: not NULL. size: as it was given. */
 static inline void slab_free(void *block, size_t size);
 
 /* Slabs that there are, of all sizes. */
@@ -52,10 +53,17 @@ extern struct slab *slabs_with_room[SLAB_SIZES];
 void *slab_alloc_slowly(size_t size);
 void slab_free_slowly(void *block, size_t size);
 
+/* Else it is malloc()'s, and so is what has no size. */
+static inline bool
+slab_has(size_t size)
+{
+	return size - 1 < SLAB_MAX;
+}
+
 static inline size_t
 slab_index(size_t size)
 {
-	return size ? (size - 1) / SLAB_STEP : 0;
+	return (size - 1) / SLAB_STEP;
 }
 
 static inline size_t
@@ -99,7 +107,7 @@ slab_put(struct slab *s, void *block, size_t size)
 static inline void *
 slab_alloc(size_t size)
 {
-	struct slab *s = size <= SLAB_MAX ? slabs_with_room[slab_index(size)] : NULL;
+	struct slab *s = slab_has(size) ? slabs_with_room[slab_index(size)] : NULL;
 
 	return s && s->freed ? slab_take(s, size) : slab_alloc_slowly(size);
 }
@@ -107,9 +115,9 @@ slab_alloc(size_t size)
 static inline void
 slab_free(void *block, size_t size)
 {
-	struct slab *s = block && size <= SLAB_MAX ? slab_of(block) : NULL;
+	struct slab *s = slab_of(block);
 
-	if (s && s->at && s->used > 1)
+	if (slab_has(size) && s->at && s->used > 1)
 		slab_put(s, block, size);
 	else
 		slab_free_slowly(block, size);
