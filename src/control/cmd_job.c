@@ -62,6 +62,21 @@ own_job(struct request *r, const struct resp_slice *word)
 
 /* ---- RUN and SUBMIT ---- */
 
+/* Who goes on against a full queue gets as many of these as it sends jobs. */
+static void
+put_full(struct buf *out, const struct pool *p)
+{
+	resp_begin_error(out, "BUSY");
+	buf_puts(out, "the queue of pool '");
+	buf_puts(out, p->conf->name);
+	buf_puts(out, "' is full (");
+	buf_put_u64(out, p->queue.count);
+	buf_puts(out, " jobs, ");
+	buf_put_u64(out, p->queue.bytes);
+	buf_puts(out, " bytes)");
+	resp_end_error(out);
+}
+
 static void
 put_submit_error(struct request *r, const struct pool *p, int error, const char *why)
 {
@@ -79,10 +94,7 @@ put_submit_error(struct request *r, const struct pool *p, int error, const char 
 				(unsigned long long)p->conf->job.max_payload);
 		return;
 	case POOL_E_FULL:
-		resp_put_errorf(out, "BUSY",
-				"the queue of pool '%s' is full (%llu jobs, %llu bytes)",
-				p->conf->name, (unsigned long long)p->queue.count,
-				(unsigned long long)p->queue.bytes);
+		put_full(out, p);
 		return;
 	case POOL_E_DOWN:
 		text = pool_trouble(p);

@@ -53,6 +53,20 @@ is_blank(char c)
 }
 
 void
+resp_begin_error(struct buf *b, const char *code)
+{
+	buf_putc(b, '-');
+	buf_puts(b, code);
+	buf_putc(b, ' ');
+}
+
+void
+resp_end_error(struct buf *b)
+{
+	buf_put(b, "\r\n", 2);
+}
+
+void
 resp_put_error(struct buf *b, const char *code, const char *text, size_t len)
 {
 	/* one byte more than is shown: enough for text_escape() to see that it must cut */
@@ -70,7 +84,7 @@ resp_put_error(struct buf *b, const char *code, const char *text, size_t len)
 		buf_putc(b, ' ');
 		buf_puts(b, text_escape(shown, sizeof(shown), plain, n));
 	}
-	buf_put(b, "\r\n", 2);
+	resp_end_error(b);
 }
 
 void

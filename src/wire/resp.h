@@ -104,6 +104,9 @@ void resp_put_simple(struct buf *b, const char *s); /* +OK; s: our words, no CR 
 void resp_put_error(struct buf *b, const char *code, const char *text, size_t len);
 void resp_put_errorf(struct buf *b, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same, where between the two goes what is fit to be shown as it is. */
+void resp_begin_error(struct buf *b, const char *code);
+void resp_end_error(struct buf *b);
 
 void resp_put_int(struct buf *b, int64_t n);			 /* :n */
 void resp_put_bulk(struct buf *b, const void *data, size_t len); /* $len */

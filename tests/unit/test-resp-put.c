@@ -62,12 +62,16 @@ put_errors(struct buf *b, enum resp_proto proto)
 		       IN("two\r\nlines\tand\x1b[0m\0\x7f\xff caf\xc3\xa9 \xc2\x9b\r\n"));
 	resp_put_error(b, "FAILED", IN(" \r\n"));
 	resp_put_errorf(b, "NOPOOL", "no pool '%s', %d there", "x\ny", 3);
+	resp_begin_error(b, "BUSY");
+	buf_puts(b, "as it is");
+	resp_end_error(b);
 }
 
 #define ERRORS                                                                                     \
 	"-ERR no such thing\r\n-CANCELLED\r\n"                                                     \
 	"-FAILED two  lines and\\x1b[0m\\x00\\x7f\\xff caf\xc3\xa9 \\xc2\\x9b\r\n"                 \
-	"-FAILED\r\n-NOPOOL no pool 'x y', 3 there\r\n"
+	"-FAILED\r\n-NOPOOL no pool 'x y', 3 there\r\n"                                            \
+	"-BUSY as it is\r\n"
 
 static const struct put_case {
 	void (*put)(struct buf *b, enum resp_proto proto);
