@@ -282,13 +282,13 @@ client_is_late(struct client *c, mono_t end)
 	return !mono_before(mono_now(), end);
 }
 
-/* Carry out what there is, but not so much that others have to wait: not too many, and
- * none after those that have taken long. */
+/* Carry out what there is, but not so much that others have to wait: not too many, of those
+ * that fail fewer, and none after those that have taken long. */
 static void
 client_read(struct client *c)
 {
 	mono_t end = mono_add(mono_now(), CLIENT_TURN_US);
-	unsigned left = c->server->share;
+	unsigned share = c->server->share, spent = 0;
 	uint64_t enough = 0; /* bytes that it keeps: then its budgets are looked at again */
 	bool stopped = false;
 
@@ -301,11 +301,13 @@ client_read(struct client *c)
 			stopped = !client_has_room(c);
 			enough = room_end(c);
 		}
-		if (stopped || !left-- || client_is_late(c, end))
+		if (stopped || spent >= share || client_is_late(c, end))
 			break;
 		c->more = false;
+		c->failed = false;
 		if (!client_step(c))
 			break;
+		spent += c->failed ? CLIENT_ERROR_COUNTS : 1;
 	}
 	if (!c->closing && !c->more &&
 	    buf_len(&c->stream.in) > c->server->conf->control.client_memory)

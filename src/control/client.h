@@ -20,6 +20,7 @@
 
 #define CLIENT_READ_A_TURN (256 * 1024)
 #define CLIENT_READ_A_COMMAND 1024 /* for each that it may have carried out in a turn */
+#define CLIENT_ERROR_COUNTS 4	   /* for as many commands: it is no progress for anybody */
 #define CLIENT_TURN_US 2000	   /* no command is begun later in a turn */
 #define CLIENT_BRIEF_MAX 32	   /* but for so many that take next to nothing */
 
@@ -76,6 +77,7 @@ struct client {
 	mono_t since;
 	uint64_t commands;
 	unsigned brief; /* commands that took next to nothing, since one that did not */
+	bool failed;	/* the reply to the last one is an error */
 	struct user *user;
 	struct list held; /* in user->ready or user->waiting, while the user's budget is full */
 	bool ready;	  /* and in which of them */

@@ -375,13 +375,17 @@ command_check(struct request *r)
 /* ---- carrying it out ---- */
 
 static void
-carry_out(struct request *r)
+carry_out(struct request *r, size_t reply_at)
 {
-	size_t reply_at = buf_len(r->out);
-
 	r->row->handle(r);
 	if (r->row->class == CLASS_ADMIN)
 		audit_done(r, reply_at);
+}
+
+static bool
+is_error(const struct buf *out, size_t reply_at)
+{
+	return buf_len(out) > reply_at && buf_head(out)[reply_at] == '-';
 }
 
 void
@@ -395,10 +399,12 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 		.out = client_reply(c),
 		.now = loop_now(c->server->loop),
 	};
+	size_t reply_at = buf_len(r.out);
 
 	if (command_check(&r))
-		carry_out(&r);
+		carry_out(&r, reply_at);
 	c->brief = r.row && r.row->brief ? c->brief + 1 : 0;
+	c->failed = is_error(r.out, reply_at);
 }
 
 /* Before a long argument is buffered: is it for somebody who may, and for a pool

@@ -376,6 +376,29 @@ test_empty_commands(void **state)
 	expect("+PONG\r\n");
 }
 
+/* Of what is refused a turn takes fewer. */
+static void
+test_errors_count_for_more(void **state)
+{
+	static char good[400 * 6 + 1], bad[400 * 6 + 1];
+
+	(void)state;
+	for (unsigned i = 0; i < 400; i++) {
+		memcpy(good + i * 6, "PING\r\n", 6);
+		memcpy(bad + i * 6, "PONG\r\n", 6);
+	}
+	send_text(good);
+	assert_false(client->more);
+	assert_int_equal(client->commands, 400);
+	send_text(bad);
+	assert_true(client->more);
+	assert_in_range(client->commands, 401, 400 + 400 / 2);
+	catch_up();
+	assert_int_equal(client->commands, 800);
+	send_text(good);
+	assert_false(client->more);
+}
+
 /* What is missing of a command is expected until it is there, and no longer. */
 static void
 test_expected(void **state)
@@ -744,6 +767,7 @@ main(void)
 		TEST(test_wait_and_done),
 		TEST(test_slots_count),
 		TEST(test_empty_commands),
+		TEST(test_errors_count_for_more),
 		TEST(test_expected),
 		TEST(test_late),
 		TEST(test_slots_budget),
