@@ -163,6 +163,8 @@ settle_decided(struct pool *p, mono_t now)
 	uint64_t done = st->done, failed = st->failed;
 	struct list *l;
 
+	if (list_empty(&p->decided))
+		return;
 	while ((l = list_first(&p->decided)))
 		finish(p, container_of(l, struct job, link), now);
 	rate_add(&st->done_rate, st->done - done, now);
