@@ -9,7 +9,7 @@
 #define SLAB_SIZE (SLAB_ALIGN - 64) /* so that slabs lie side by side in malloc()'s memory */
 
 struct slab *slabs_with_room[SLAB_SIZES];
-static struct slab *kept[SLAB_SIZES][SLAB_KEPT]; /* of these, that were empty, and stayed */
+static unsigned staying[SLAB_SIZES]; /* slabs that do not go back, though they are empty */
 static size_t count;
 
 static void
@@ -32,81 +32,73 @@ slab_unlink(struct slab *s)
 	s->at = NULL;
 }
 
+/* The first few of a size stay, since what was needed a moment ago is needed again in a
+ * moment. */
 static struct slab *
-slab_new(struct slab **all)
+slab_new(size_t i)
 {
+	bool stays = staying[i] < SLAB_STAYING;
 	void *memory;
 	struct slab *s;
 
 	if (posix_memalign(&memory, SLAB_ALIGN, SLAB_SIZE) != 0)
 		return NULL;
 	s = memory;
-	*s = (struct slab){.cut = sizeof(*s)};
+	*s = (struct slab){.used = stays, .cut = sizeof(*s)};
 	POISON(s->blocks, SLAB_SIZE - sizeof(*s));
-	slab_link(s, all);
+	slab_link(s, &slabs_with_room[i]);
+	staying[i] += stays;
 	count++;
 	return s;
 }
 
-/* Let go of one that is empty; but a few a size stay, since what was needed a moment ago
- * is needed again in a moment. */
 static void
-slab_drop(struct slab *s, size_t i)
+slab_drop(struct slab *s)
 {
-	struct slab **place = NULL;
-
-	for (struct slab **k = kept[i]; k < kept[i] + SLAB_KEPT; k++)
-		if (!*k || (*k)->used || *k == s) {
-			*k = NULL;
-			place = k;
-		}
-	if (place) {
-		*place = s;
-		return;
-	}
 	slab_unlink(s);
 	UNPOISON(s->blocks, SLAB_SIZE - sizeof(*s));
 	free(s);
 	count--;
 }
 
-/* The first slab that has a block to give; those that have none leave the list. */
+/* The first slab that has a block to give; those that have none leave the list. NULL:
+ * there is no memory. */
 static struct slab *
-slab_find(struct slab **all, size_t block_size)
+slab_find(size_t size)
 {
+	size_t i = slab_index(size);
 	struct slab *s;
 
-	while ((s = *all) && !s->freed && s->cut + block_size > SLAB_SIZE)
+	while ((s = slabs_with_room[i]) && !s->freed && s->cut + slab_block_size(size) > SLAB_SIZE)
 		slab_unlink(s);
-	return s ? s : slab_new(all);
+	return s ? s : slab_new(i);
 }
 
-/* One that was none yet becomes a block that is free. False: there is no memory. */
-static bool
-block_cut(struct slab **all, size_t block_size)
+/* What was no block yet becomes one that is free. */
+static void
+slab_cut(struct slab *s, size_t block_size)
 {
-	struct slab *s = slab_find(all, block_size);
-	struct slab_block *b;
+	struct slab_block *b = (struct slab_block *)((char *)s + s->cut);
 
-	if (!s || s->freed)
-		return s;
-	b = (struct slab_block *)((char *)s + s->cut);
 	UNPOISON(b, block_size);
 	b->next = NULL;
 	s->freed = b;
 	s->cut += block_size;
-	return true;
 }
 
 void *
 slab_alloc_slowly(size_t size)
 {
-	struct slab **all;
+	struct slab *s;
 
 	if (!slab_has(size))
 		return malloc(size);
-	all = &slabs_with_room[slab_index(size)];
-	return block_cut(all, slab_block_size(size)) ? slab_take(*all, size) : NULL;
+	s = slab_find(size);
+	if (!s)
+		return NULL;
+	if (!s->freed)
+		slab_cut(s, slab_block_size(size));
+	return slab_take(s, size);
 }
 
 void
@@ -122,7 +114,7 @@ slab_free_slowly(void *block, size_t size)
 		slab_link(s, &slabs_with_room[slab_index(size)]);
 	slab_put(s, block, size);
 	if (!s->used)
-		slab_drop(s, slab_index(size));
+		slab_drop(s);
 }
 
 size_t

@@ -31,7 +31,7 @@ size_t slab_count(void);
 #define SLAB_STEP 16 /* bytes from one size to the next, and what blocks are aligned to */
 #define SLAB_SIZES (SLAB_MAX / SLAB_STEP)
 #define SLAB_ALIGN ((size_t)64 * 1024)
-#define SLAB_KEPT 4 /* empty ones of a size: some thousand jobs may come and go at once */
+#define SLAB_STAYING 4 /* of a size, when empty too: thousands of jobs come and go at once */
 
 struct slab_block {
 	struct slab_block *next;
@@ -41,7 +41,7 @@ struct slab_block {
 struct slab {
 	struct slab *next, **at; /* among those with room; at: what points here, NULL: found full */
 	struct slab_block *freed;
-	size_t used; /* blocks that are somebody's */
+	size_t used; /* blocks that are somebody's, and one more where the slab stays */
 	size_t cut;  /* bytes of the slab that have ever been a block, and the head */
 	_Alignas(SLAB_STEP) char blocks[];
 };
@@ -49,9 +49,10 @@ struct slab {
 /* By size; those that were freed into last come first. */
 extern struct slab *slabs_with_room[SLAB_SIZES];
 
-/* When the slab has nothing that was freed, or is about to be full or empty. */
-void *slab_alloc_slowly(size_t size);
-void slab_free_slowly(void *block, size_t size);
+/* When the slab has nothing that was freed, was full, or is about to be empty: seldom, so
+ * that it is of no use inside of its callers. */
+__attribute__((noinline)) void *slab_alloc_slowly(size_t size);
+__attribute__((noinline)) void slab_free_slowly(void *block, size_t size);
 
 /* Else it is malloc()'s, and so is what has no size. */
 static inline bool

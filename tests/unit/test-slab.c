@@ -67,12 +67,12 @@ test_give_back(void **state)
 		assert_in_range(slab_count(), before + 9, before + 10);
 		for (size_t i = 0; i < n; i++)
 			slab_free(blocks[round ? i : n - 1 - i], 64);
-		assert_int_equal(slab_count(), before + SLAB_KEPT - 1);
-		for (size_t i = 0; i < n / 10 * (SLAB_KEPT - 1); i++)
+		assert_int_equal(slab_count(), before + SLAB_STAYING - 1);
+		for (size_t i = 0; i < n / 10 * (SLAB_STAYING - 1); i++)
 			assert_non_null(blocks[i] = slab_alloc(64));
-		for (size_t i = 0; i < n / 10 * (SLAB_KEPT - 1); i++)
+		for (size_t i = 0; i < n / 10 * (SLAB_STAYING - 1); i++)
 			slab_free(blocks[i], 64);
-		assert_int_equal(slab_count(), before + SLAB_KEPT - 1);
+		assert_int_equal(slab_count(), before + SLAB_STAYING - 1);
 	}
 }
 
@@ -105,7 +105,7 @@ test_random(void **state)
 	for (size_t i = 0; i < n; i++)
 		if (have[i].bytes)
 			slab_free(have[i].bytes, have[i].size);
-	assert_in_range(slab_count(), SLAB_MAX / 16, SLAB_MAX / 16 * SLAB_KEPT);
+	assert_in_range(slab_count(), SLAB_MAX / 16, SLAB_MAX / 16 * SLAB_STAYING);
 }
 
 int
