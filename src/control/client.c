@@ -248,7 +248,8 @@ client_step(struct client *c)
 		c->commands++;
 		c->server->commands++;
 		client_begin_command(c);
-		command_execute(c, c->parser.argv, c->parser.argc);
+		c->named = command_execute(c, c->parser.repeats ? c->named : NULL, c->parser.argv,
+					   c->parser.argc);
 		client_end_command(c);
 		resp_parser_trim(&c->parser);
 		buf_consume(in, used);

@@ -34,6 +34,7 @@ struct rights {
 	uint8_t daemon; /* with the daemon as a whole */
 };
 
+struct command;
 struct reply;
 
 /* What a client hears besides its replies. */
@@ -76,6 +77,7 @@ struct client {
 	struct rights rights;
 	mono_t since;
 	uint64_t commands;
+	const struct command *named; /* by the last one's first word; NULL: none */
 	unsigned brief; /* commands that took next to nothing, since one that did not */
 	bool failed;	/* the reply to the last one is an error */
 	struct user *user;

@@ -344,7 +344,9 @@ only_listens(const struct client *c)
 static enum verdict
 judge(struct request *r)
 {
-	r->row = command_find(&r->argv[0]);
+	if (!r->named)
+		r->named = command_find(&r->argv[0]);
+	r->row = r->named;
 	if (!r->row)
 		return VERDICT_NO_COMMAND;
 	if (r->row->subcommands && !enter_subcommand(r))
@@ -388,11 +390,13 @@ is_error(const struct buf *out, size_t reply_at)
 	return buf_len(out) > reply_at && buf_head(out)[reply_at] == '-';
 }
 
-void
-command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
+const struct command *
+command_execute(struct client *c, const struct command *named, const struct resp_slice *argv,
+		size_t argc)
 {
 	struct request r = {
 		.client = c,
+		.named = named,
 		.server = c->server,
 		.argv = argv,
 		.argc = argc,
@@ -405,6 +409,7 @@ command_execute(struct client *c, const struct resp_slice *argv, size_t argc)
 		carry_out(&r, reply_at);
 	c->brief = r.row && r.row->brief ? c->brief + 1 : 0;
 	c->failed = is_error(r.out, reply_at);
+	return r.named;
 }
 
 /* Before a long argument is buffered: is it for somebody who may, and for a pool

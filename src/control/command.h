@@ -29,6 +29,7 @@ enum command_in_multi {
 struct request {
 	struct client *client;
 	struct server *server;
+	const struct command *named; /* by the first word alone; NULL: not looked for, or none */
 	const struct command *row;
 	const struct resp_slice *argv;
 	size_t argc;
@@ -71,8 +72,10 @@ extern const struct command connection_commands[], client_commands[], command_co
 /* Find r->row by r->argv: is it to be carried out? False: the reply is in r->out; an error,
  * or that it is kept for EXEC. */
 bool command_check(struct request *r);
-/* Carry out one command, or keep it for EXEC. */
-void command_execute(struct client *c, const struct resp_slice *argv, size_t argc);
+/* Carry out one command, or keep it for EXEC. named: its first word's row where that is known,
+ * else NULL. Returns that row; NULL: there is none. */
+const struct command *command_execute(struct client *c, const struct command *named,
+				      const struct resp_slice *argv, size_t argc);
 
 /* A long argument is announced, behind argv[0 … argc-1]: NULL to take it, or why
  * not, as a malloc'ed "CODE text". */

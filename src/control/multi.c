@@ -187,6 +187,7 @@ accept_all(struct request *r, struct multi *m)
 		struct job *j = NULL;
 
 		at++;
+		one.named = NULL;
 		one.argv = q->argv;
 		one.argc = q->argc;
 		one.out = &why;
@@ -234,7 +235,7 @@ multi_step(struct client *c)
 	if (q && q->accepted)
 		put_id(client_reply(c), q->accepted);
 	else if (q)
-		command_execute(c, q->argv, q->argc);
+		command_execute(c, NULL, q->argv, q->argc);
 	if (q) {
 		list_remove(&q->link);
 		m->bytes -= q->bytes;

@@ -32,6 +32,23 @@ def test_arity_and_unknown_commands(d):
     assert c.cmd("PING") == "PONG"
 
 
+def test_commands_that_begin_as_the_last_one(d):
+    """All but their last word is as it was: a subcommand, a payload, a word too many."""
+    c = d.client()
+    said = c.pipeline([
+        ("CLIENT", "ID"), ("CLIENT", "GETNAME"), ("CLIENT", "ID"), ("CLIENT", "NONSENSE"),
+        ("RUN", "p", "echo 1"), ("RUN", "p", "echo 2"), ("RUN", "p", "KEY", "echo 3"),
+        ("PING",), ("PING",), ("PING", "a"), ("PING", "b"), ("NONSENSE", "a"), ("NONSENSE", "b"),
+        ("MULTI",), ("ECHO", "a"), ("ECHO", "b"), ("PING", "c"), ("EXEC",), ("ECHO", "d"),
+    ])  # fmt: skip
+    me = said[0]
+    assert said[1:3] == [None, me] and said[3].code == "ERR"
+    assert said[4:6] == [b"1", b"2"] and said[6].code == "BADOPTION"
+    assert said[7:11] == ["PONG", "PONG", b"a", b"b"]
+    assert [e.code for e in said[11:13]] == ["ERR", "ERR"]
+    assert said[13:] == ["OK", "QUEUED", "QUEUED", "QUEUED", [b"a", b"b", b"c"], b"d"]
+
+
 def test_hello(d):
     c = d.client()
     two = c.cmd("HELLO")
