@@ -387,6 +387,7 @@ client_new(struct server *s, int take_fd)
 		free(c);
 		return NULL;
 	}
+	c->stream.rwatch.order = WATCH_LAST; /* workers need not wait while it is read */
 	c->server = s;
 	c->proto = RESP2;
 	c->id = ++s->next_client_id;

@@ -261,7 +261,18 @@ on_untold(struct timer *t, mono_t now)
 	log_tell_dropped();
 }
 
-static const struct loop_ops loop_ops = {.on_turn = on_turn, .on_signal = on_signal};
+/* Clients are to be read, which takes a while: workers that have answered need not wait for
+ * their next jobs until then. */
+static void
+before_last(void *ctx, mono_t now)
+{
+	struct daemon *d = ctx;
+
+	pools_feed(d->pools, now);
+}
+
+static const struct loop_ops loop_ops = {
+	.on_turn = on_turn, .before_last = before_last, .on_signal = on_signal};
 
 /* ---- building ---- */
 

@@ -89,15 +89,21 @@ loop_turn(struct loop *l)
 	loop_arm(l);
 }
 
-/* Those of a batch that come first, or the rest. */
+/* Those of a batch that are of that order. */
 static void
-dispatch(const struct epoll_event *events, int n, bool first)
+dispatch(struct loop *l, const struct epoll_event *events, int n, enum watch_order order)
 {
+	bool begun = order != WATCH_LAST || !l->ops->before_last;
+
 	for (int i = 0; i < n; i++) {
 		struct watch *w = events[i].data.ptr;
 
-		if (w->fd >= 0 && w->first == first) /* else removed by one before it */
-			w->on_ready(w, events[i].events);
+		if (w->fd < 0 || w->order != order) /* removed by one before it, or not now */
+			continue;
+		if (!begun)
+			l->ops->before_last(l->ctx, l->now);
+		begun = true;
+		w->on_ready(w, events[i].events);
 	}
 }
 
@@ -112,8 +118,9 @@ loop_batch(struct loop *l)
 		l->error = -errno;
 	l->again = false;
 	l->now = mono_now();
-	dispatch(events, n, true);
-	dispatch(events, n, false);
+	dispatch(l, events, n, WATCH_FIRST);
+	dispatch(l, events, n, WATCH_USUAL);
+	dispatch(l, events, n, WATCH_LAST);
 }
 
 static void

@@ -7,7 +7,8 @@
  * loop's own, and so is sd-event, with the signals and the clock: a turn takes
  * what is ready there, then expires deadlines, then calls on_turn() once, where
  * work moves. So no peer can starve the pump, and a batch of events costs one
- * pump.
+ * pump. What comes in large pieces comes last, and work that it need not wait for
+ * may move before_last().
  */
 #pragma once
 
@@ -23,8 +24,12 @@ struct loop;
 
 struct loop_ops {
 	void (*on_turn)(void *ctx, mono_t now);
+	void (*before_last)(void *ctx, mono_t now); /* of a batch that has some; NULL: nothing */
 	void (*on_signal)(void *ctx, int signo);
 };
+
+/* Of what is ready at the same time. */
+enum watch_order { WATCH_USUAL, WATCH_FIRST, WATCH_LAST };
 
 /* A descriptor that is watched. It lives in its owner, who removes it before
  * the descriptor is closed, and does not free it before the turn is over. */
@@ -32,7 +37,7 @@ struct watch {
 	int fd;		 /* -1: not watched */
 	uint32_t events; /* EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR always come */
 	void (*on_ready)(struct watch *w, uint32_t events);
-	bool first; /* of what is ready at the same time this comes before the rest */
+	enum watch_order order; /* for its owner to set, once it was added */
 };
 
 /* signals: 0-terminated; they are blocked here and come to on_signal(). SIGCHLD

@@ -140,7 +140,7 @@ errlog_open(struct errlog *e, struct loop *l, int take_fd)
 		.lines = e->lines,
 	};
 	r = watch_add(l, &e->watch, take_fd, EPOLLIN, on_stderr);
-	e->watch.first = true; /* an answer that was written after it ends the line's job */
+	e->watch.order = WATCH_FIRST; /* an answer that was written after it ends the line's job */
 	if (r < 0)
 		fd_close(&e->fd);
 	return r;

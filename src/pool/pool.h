@@ -144,6 +144,8 @@ void pools_listen(struct pools *ps, const struct pools_ops *ops, void *ctx);
 
 /* One turn: pump every pool that was woken, then send what workers are to get. */
 void pools_turn(struct pools *ps, mono_t now);
+/* In the middle of one: the same for pools with jobs for all that their workers can take. */
+void pools_feed(struct pools *ps, mono_t now);
 
 struct pool *pools_find(struct pools *ps, const char *name, size_t len);
 struct job *pools_job(struct pools *ps, uint64_t id);

@@ -116,6 +116,22 @@ pools_turn(struct pools *ps, mono_t now)
 	}
 }
 
+/* Where more is queued than they can take, what else comes does not matter to them: else
+ * they might get in two writes, and wake up twice for, what would be one. */
+void
+pools_feed(struct pools *ps, mono_t now)
+{
+	list_foreach(it, next, &ps->woken) {
+		struct pool *p = container_of(it, struct pool, woken);
+
+		if (!p->room || p->queue.count < p->room)
+			continue;
+		list_remove(it);
+		pool_pump(p, now);
+	}
+	pools_flush(ps);
+}
+
 static bool
 is_named(const struct pool *p, const char *name, size_t len)
 {
