@@ -107,6 +107,7 @@ buf_digits(char *s, uint64_t n)
 {
 	char *end = s + 1, *at;
 
+	assert(s);
 	for (uint64_t rest = n; rest >= 10; rest /= 10)
 		end++;
 	for (at = end - 1; n >= 10; n /= 10)

@@ -46,7 +46,7 @@ struct slab {
 	_Alignas(SLAB_STEP) char blocks[];
 };
 
-/* By size; those that were freed into last come first. */
+/* By size; those that were found full, and freed into since, come first. */
 extern struct slab *slabs_with_room[SLAB_SIZES];
 
 /* When the slab has nothing that was freed, was full, or is about to be empty: seldom, so

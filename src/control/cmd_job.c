@@ -435,9 +435,9 @@ cmd_jobs(struct request *r)
 	free(found);
 }
 
-#define OPTIONAL(name_, token_)                                                                    \
+#define OPTIONAL(name, token)                                                                      \
 	{                                                                                          \
-		.name = name_, .token = token_, .optional = true                                   \
+		name, token, true, false, false                                                    \
 	}
 
 const struct command job_commands[] = {

@@ -6,9 +6,9 @@
  * descriptors (clients, workers, their processes) are in one epoll of the
  * loop's own, and so is sd-event, with the signals and the clock: a turn takes
  * what is ready there, then expires deadlines, then calls on_turn() once, where
- * work moves. So no peer can starve the pump, and a batch of events costs one
- * pump. What comes in large pieces comes last, and work that it need not wait for
- * may move before_last().
+ * work moves. So no peer can starve the pump, however large a batch is. What comes
+ * in large pieces comes last, and work that need not wait for it may move
+ * before_last().
  */
 #pragma once
 

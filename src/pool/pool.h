@@ -5,7 +5,7 @@
  * Floor 4. The daemon owns the pools; a pool owns its workers and its jobs and
  * frees both. Control calls in: submit, look up, cancel, pause. Those calls
  * check and record, and wake the pool; work moves in the pump alone (pump.c),
- * once a turn. Whoever waits for a job is told through its struct job_waiter.
+ * once a turn, or twice. Whoever waits for a job is told through its struct job_waiter.
  */
 #pragma once
 

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "wire/resp.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ write_crlf(char *s)
 static inline char *
 write_head(char *s, char type, bool negative, uint64_t n)
 {
+	assert(s);
 	*s++ = type;
 	if (negative)
 		*s++ = '-';
