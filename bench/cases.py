@@ -107,6 +107,7 @@ UNPIPELINED = Shape(1, 32)
 PIPELINED = Shape(1, 1024)
 ONE = Shape(1, 1)
 LARGER = Shape(1, 256, 4096)
+LARGER_EACH = Shape(8, 32, 4096)
 LARGE = Shape(1, 8, 1 << 20)
 
 
@@ -160,6 +161,8 @@ against_floor("latency", "one RUN of 16 B at a time", ONE,
               at_most(1.25, figure="p50 us", of="floor"))
 against_floor("4k", "4 workers, 32 jobs at each; 256 RUNs of 4 KiB outstanding", LARGER,
               at_least(0.7, of="floor"), pipeline=32)
+against_floor("4k-each", "the same with 8 connections, 32 RUNs on each", LARGER_EACH,
+              at_least(0.5, of="floor"), pipeline=32)
 against_floor("1m", "4 workers, a job at a time each; 8 RUNs of 1 MiB outstanding", LARGE,
               at_least(0.6, figure="MB/s", of="floor"))
 

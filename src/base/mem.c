@@ -3,10 +3,28 @@
 
 #include "base/log.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define KEPT (16 << 20)
+#define MAPPED (32 << 20) /* blocks that are mappings of their own, at least: the most there is */
+
+void
+mem_keep_freed(void)
+{
+	/* With the first, the second is 128 KiB and grows no more by itself. */
+	mallopt(M_TRIM_THRESHOLD, KEPT);
+	mallopt(M_MMAP_THRESHOLD, MAPPED);
+}
+
+void
+mem_give_back(void)
+{
+	malloc_trim(0);
+}
 
 _Noreturn void
 mem_out(void)

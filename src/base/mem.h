@@ -20,6 +20,13 @@ char *mem_strdup(const char *s); /* NULL gives NULL */
 /* malloc'ed printf. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Of the whole process, and what malloc() itself gives. Keep up to 16 MiB of what is freed at
+ * the heap's end: given back at once, as the C library would, it would be taken anew page by
+ * page for the next jobs, at several times what those cost. So it is to be given back when
+ * there are none. */
+void mem_keep_freed(void);
+void mem_give_back(void);
+
 /* Say that memory is short and abort. */
 _Noreturn void mem_out(void);
 

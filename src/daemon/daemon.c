@@ -271,8 +271,15 @@ before_last(void *ctx, mono_t now)
 	pools_feed(d->pools, now);
 }
 
+static void
+on_rest(void *ctx)
+{
+	(void)ctx;
+	mem_give_back();
+}
+
 static const struct loop_ops loop_ops = {
-	.on_turn = on_turn, .before_last = before_last, .on_signal = on_signal};
+	.on_turn = on_turn, .before_last = before_last, .on_signal = on_signal, .on_rest = on_rest};
 
 /* ---- building ---- */
 
@@ -398,8 +405,10 @@ int
 daemon_run(const struct daemon_setup *setup)
 {
 	struct daemon d = {.status = 0};
-	int status = daemon_build(&d, setup);
+	int status;
 
+	mem_keep_freed();
+	status = daemon_build(&d, setup);
 	if (!status) {
 		int r = loop_run(d.loop);
 

@@ -33,6 +33,9 @@ struct loop {
 	int64_t watchdog_us; /* within which the service manager wants to hear of us; 0: it does not */
 	struct timer watchdog; /* a turn is all it is for */
 	mono_t fed;	       /* when it last did, or could not */
+	struct timer rest;
+	mono_t stirred; /* by the last batch */
+	mono_t rested;	/* last time */
 };
 
 /* All that sd-event has to tell; and have it watch for what it was set to. */
@@ -77,6 +80,30 @@ loop_feed(struct loop *l)
 		  mono_add(l->now, r < 0 ? l->watchdog_us / 4 : l->watchdog_us / 2));
 }
 
+static void
+on_rest_due(struct timer *t, mono_t now)
+{
+	struct loop *l = container_of(t, struct loop, rest);
+	mono_t quiet = mono_add(l->stirred, LOOP_REST_US);
+
+	if (mono_before(now, quiet) && mono_since(now, l->rested) < LOOP_RESTLESS_US) {
+		timer_set(&l->timers, t, quiet);
+		return;
+	}
+	l->rested = now;
+	l->ops->on_rest(l->ctx);
+}
+
+static void
+loop_stir(struct loop *l, const struct epoll_event *events, int n)
+{
+	if (n <= 0 || (n == 1 && events[0].data.ptr == &l->event_watch))
+		return;
+	l->stirred = l->now;
+	if (l->ops->on_rest && !timer_is_set(&l->rest))
+		timer_set(&l->timers, &l->rest, mono_add(l->now, LOOP_REST_US));
+}
+
 /* Every batch ends here. The turn's time is taken anew: the batch may have
  * been long, and a deadline is judged after the answers that came before it. */
 static void
@@ -118,6 +145,7 @@ loop_batch(struct loop *l)
 		l->error = -errno;
 	l->again = false;
 	l->now = mono_now();
+	loop_stir(l, events, n);
 	dispatch(l, events, n, WATCH_FIRST);
 	dispatch(l, events, n, WATCH_USUAL);
 	dispatch(l, events, n, WATCH_LAST);
@@ -206,7 +234,8 @@ loop_new(const struct loop_ops *ops, void *ctx, const int *signals, struct loop 
 	l->ctx = ctx;
 	l->epoll_fd = -1;
 	l->armed = MONO_NEVER;
-	l->now = mono_now();
+	l->now = l->rested = mono_now();
+	l->rest.on_due = on_rest_due;
 	r = sd_event_new(&l->event);
 	if (r >= 0)
 		r = loop_add_signals(l, signals);

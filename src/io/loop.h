@@ -26,7 +26,13 @@ struct loop_ops {
 	void (*on_turn)(void *ctx, mono_t now);
 	void (*before_last)(void *ctx, mono_t now); /* of a batch that has some; NULL: nothing */
 	void (*on_signal)(void *ctx, int signo);
+	void (*on_rest)(void *ctx); /* LOOP_REST_US after the last batch; NULL: nothing */
 };
+
+/* Who is never left alone for so long rests, too, LOOP_RESTLESS_US after the last time. The
+ * clock and signals alone are no batch: who rests is not woken for more of it. */
+#define LOOP_REST_US (250 * USEC_PER_MSEC)
+#define LOOP_RESTLESS_US (10 * USEC_PER_SEC)
 
 /* Of what is ready at the same time. */
 enum watch_order { WATCH_USUAL, WATCH_FIRST, WATCH_LAST };

@@ -110,12 +110,115 @@ test_nothing_before_the_last(void **state)
 	assert_string_equal(batch("zuf", &ops), "fuz");
 }
 
+/* ---- rest ---- */
+
+static struct source ticked; /* has something to read at every tick */
+static struct timer tick;
+static int64_t tick_us;
+static mono_t started, rested;
+static mono_t alone;	   /* since then */
+static int64_t longest_us; /* for so long at most */
+
+static void
+on_tick(struct timer *t, mono_t now)
+{
+	assert_int_equal(write(ticked.fds[1], "x", 1), 1);
+	timer_set(loop_timers(l), t, mono_add(now, tick_us));
+}
+
+static void
+on_ticked(struct watch *w, uint32_t events)
+{
+	mono_t now = mono_now();
+	char c;
+
+	assert_true(events & EPOLLIN);
+	assert_int_equal(read(w->fd, &c, 1), 1);
+	longest_us = mono_since(now, alone) > longest_us ? mono_since(now, alone) : longest_us;
+	alone = now;
+}
+
+static void
+on_rest(void *ctx)
+{
+	(void)ctx;
+	rested = loop_now(l);
+	loop_exit(l);
+}
+
+static void
+on_end(struct timer *t, mono_t now)
+{
+	(void)t;
+	(void)now;
+	loop_exit(l);
+}
+
+static void
+on_no_turn(void *ctx, mono_t now)
+{
+	(void)ctx;
+	(void)now;
+}
+
+/* How long it took to rest, or -1: it did not for seconds seconds. First it is left alone
+ * for first_us, then only as long as every_us. */
+static int64_t
+rests_after(int64_t first_us, int64_t every_us, int64_t seconds)
+{
+	static const struct loop_ops ops = {.on_turn = on_no_turn, .on_rest = on_rest};
+	static struct timer end;
+
+	rested = MONO_NEVER;
+	started = alone = mono_now();
+	longest_us = 0;
+	tick_us = every_us;
+	tick.on_due = on_tick;
+	end.on_due = on_end;
+	assert_int_equal(loop_new(&ops, NULL, (const int[]){0}, &l), 0);
+	assert_int_equal(pipe(ticked.fds), 0);
+	assert_int_equal(watch_add(l, &ticked.watch, ticked.fds[0], EPOLLIN, on_ticked), 0);
+	timer_set(loop_timers(l), &tick, mono_add(started, first_us));
+	timer_set(loop_timers(l), &end, mono_add(started, seconds * USEC_PER_SEC));
+	assert_int_equal(loop_run(l), 0);
+	timer_clear(loop_timers(l), &tick);
+	timer_clear(loop_timers(l), &end);
+	watch_remove(l, &ticked.watch);
+	close(ticked.fds[0]);
+	close(ticked.fds[1]);
+	loop_free(l);
+	return mono_is_never(rested) ? -1 : mono_since(rested, started);
+}
+
+/* Once something has come, and nothing for a while; the clock is nothing. */
+static void
+test_rests(void **state)
+{
+	(void)state;
+	assert_true(rests_after(0, USEC_INFINITY, 60) >= LOOP_REST_US);
+	assert_int_equal(rests_after(USEC_INFINITY, USEC_INFINITY, 1), -1);
+}
+
+/* And no later where something always comes; on a machine that stands still for so long,
+ * nothing did. */
+static void
+test_rests_though_restless(void **state)
+{
+	int64_t us = rests_after(0, LOOP_REST_US / 25, 60);
+
+	(void)state;
+	assert_true(us >= LOOP_RESTLESS_US || longest_us >= LOOP_REST_US / 2);
+	assert_true(us >= 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_nothing_before_the_last),
+		cmocka_unit_test(test_rests),
+		cmocka_unit_test(test_rests_though_restless),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
