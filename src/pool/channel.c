@@ -2,6 +2,7 @@
 /* What a worker and its master say to each other: jobs out, answers in. */
 #include "base/mem.h"
 #include "base/text.h"
+#include "core/stint.h"
 #include "pool/worker.h"
 
 #include <assert.h>
@@ -117,7 +118,8 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	f->job = j;
 	f->id = j->id;
 	f->sent_start = w->chan.sent + buf_len(&w->chan.out);
-	w->count++;
+	if (!w->count++)
+		w->since = now;
 	codec_put_job(&w->codec, &w->chan.out, j->id, j->attempt, j->payload, j->payload_len);
 	if (w->count == 1 || !in_order(w))
 		clock_start(w, j, now);
@@ -354,6 +356,17 @@ on_event(struct worker *w, const struct codec_event *ev, mono_t now)
 	}
 }
 
+/* All that it had to say for now. */
+static void
+on_answers(struct worker *w, uint64_t n, mono_t now)
+{
+	struct pool *p = w->pool;
+
+	p->stint = stint_next(p->stint, n, mono_since(now, w->since), w->capacity);
+	w->since = now;
+	pool_wake(p);
+}
+
 /* One message. How many bytes it had; 0: there is no whole one, or a bad one. */
 static size_t
 read_one(struct worker *w, const char *data, size_t len, mono_t now)
@@ -388,7 +401,7 @@ worker_read(struct worker *w)
 	buf_consume(in, used);
 	worker_shelve(w); /* it has answered, perhaps, and has room */
 	if (w->answers != before)
-		pool_wake(w->pool);
+		on_answers(w, w->answers - before, now);
 	if (w->answers != before && (!before || w->ended || w->retiring))
 		worker_note(w); /* it is good: what held back the others may end; or was its last */
 }

@@ -59,6 +59,7 @@ struct pool {
 	struct list *by_load; /* [0 … loads-1]: up workers by jobs in flight, last used first */
 	unsigned loads;	      /* the largest pipeline that a worker of it has had */
 	unsigned lowest;      /* no worker that can take a job has fewer in flight */
+	unsigned stint;	      /* jobs in a row for one worker; 0: there was no answer yet */
 	uint64_t room;	      /* jobs that up workers could take at once */
 	struct list down;     /* workers without a process */
 	struct list changed;  /* workers with news for the pump */

@@ -17,6 +17,23 @@
 
 /* ---- jobs to workers ---- */
 
+/* A worker that is given several jobs in a row. */
+struct row {
+	struct worker *worker;
+	unsigned length, left;
+};
+
+/* A stint; but one of the jobs may be long after all, so not more than twice the worker's
+ * part of what is queued. */
+static unsigned
+row_length(const struct pool *p)
+{
+	uint64_t most = p->up ? 2 * p->queue.count / p->up : 0;
+	unsigned length = most < p->stint ? (unsigned)most : p->stint;
+
+	return length ? length : 1;
+}
+
 /* The least loaded worker, among equals the one used last, so that spares go idle. */
 static struct worker *
 pick_worker(struct pool *p)
@@ -27,6 +44,17 @@ pick_worker(struct pool *p)
 		n++;
 	p->lowest = n;
 	return n < p->loads ? container_of(p->by_load[n].next, struct worker, load) : NULL;
+}
+
+static struct worker *
+next_worker(struct pool *p, struct row *r)
+{
+	if (!r->left || !r->worker->load_room) {
+		r->worker = pick_worker(p);
+		r->left = r->length;
+	}
+	r->left--;
+	return r->worker;
 }
 
 /* Nothing marks which answer of a filter belongs to which line, nor of a line
@@ -89,11 +117,12 @@ is_carried(struct pool *p, struct worker *w, struct job *j)
 static void
 dispatch(struct pool *p, mono_t now)
 {
+	struct row row = {.length = row_length(p)};
 	struct worker *w;
 
 	if (p->paused || pool_mode(p) == POOLS_STOPPING)
 		return;
-	while (p->queue.count && (w = pick_worker(p))) {
+	while (p->queue.count && (w = next_worker(p, &row))) {
 		struct job *j;
 
 		if (speaks_unasked(w))

@@ -68,6 +68,7 @@ struct worker {
 	mono_t spawned;
 	uint64_t generation;
 	uint64_t answers; /* of this process */
+	mono_t since;	  /* it has been at what it has: its last answer, or the first job */
 	bool ready;	  /* said READY */
 	bool retiring;	  /* is given no more jobs, and is closed when it has none */
 	bool failed;	  /* the last process was no good: the throttle decides on the next */

@@ -187,6 +187,36 @@ def test_filter_one_to_one_pipeline(start):
     ]
 
 
+def done_by_each(d, do):
+    """How many jobs of p each of its workers does meanwhile."""
+    before = [w["jobs"] for w in d.workers("p")]
+    do()
+    return [w["jobs"] - b for w, b in zip(d.workers("p"), before)]
+
+
+def test_short_jobs_that_come_at_once_go_to_one_worker(start):
+    """Once the pool knows that they are short; of a long one's, nobody has two."""
+    d = start(filter_pool("p", "cat", pipeline=16, one_to_one=True, workers=2))
+    c = d.client()
+
+    def at_once(n):
+        return lambda: c.pipeline([("RUN", "p", "x%d" % i) for i in range(n)])
+
+    assert done_by_each(d, at_once(2)) == [1, 1]
+    lib.poll(lambda: 0 in done_by_each(d, at_once(4)), "one does them all")
+
+
+def test_long_jobs_that_come_at_once_go_to_all_workers(start):
+    d = start(pool("p", pipeline=16, workers=2))
+    c = d.client()
+    for _ in range(200):
+        c.pipeline([("RUN", "p", "echo %d" % i) for i in range(4)])
+    assert c.cmd("RUN", "p", "sleep 50 x") == b"x"
+    for _ in range(3):
+        two = [("RUN", "p", "sleep 50 x")] * 2
+        assert done_by_each(d, lambda: c.pipeline(two)) == [1, 1]
+
+
 @pytest.mark.parametrize(
     "keys",
     [
