@@ -159,7 +159,7 @@ static const struct schema_key pool_keys[] = {
 	 "Bytes of a job's partial output that are kept for those who subscribe late.",
 	 POOL(job.replay), .max = 16 * MIB},
 	{"job.max_payload", &type_size, "1M", "The largest payload.", POOL(job.max_payload),
-	 .min = 1, .max = TIB},
+	 .min = 1, .max = 512 * MIB},
 	{"job.max_result", &type_size, "16M", "The largest result.", POOL(job.max_result), .min = 1,
 	 .max = TIB},
 	{"job.on_disconnect", &type_enum, "drop",
