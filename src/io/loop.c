@@ -118,20 +118,26 @@ loop_turn(struct loop *l)
 
 /* Those of a batch that are of that order. */
 static void
-dispatch(struct loop *l, const struct epoll_event *events, int n, enum watch_order order)
+dispatch(const struct epoll_event *events, int n, enum watch_order order)
 {
-	bool begun = order != WATCH_LAST || !l->ops->before_last;
-
 	for (int i = 0; i < n; i++) {
 		struct watch *w = events[i].data.ptr;
 
-		if (w->fd < 0 || w->order != order) /* removed by one before it, or not now */
-			continue;
-		if (!begun)
-			l->ops->before_last(l->ctx, l->now);
-		begun = true;
-		w->on_ready(w, events[i].events);
+		if (w->fd >= 0 && w->order == order) /* not removed by one before it */
+			w->on_ready(w, events[i].events);
 	}
+}
+
+static bool
+has_last(const struct epoll_event *events, int n)
+{
+	for (int i = 0; i < n; i++) {
+		const struct watch *w = events[i].data.ptr;
+
+		if (w->fd >= 0 && w->order == WATCH_LAST)
+			return true;
+	}
+	return false;
 }
 
 /* Sleep until something is ready, or not at all where there is more to do. */
@@ -146,9 +152,11 @@ loop_batch(struct loop *l)
 	l->again = false;
 	l->now = mono_now();
 	loop_stir(l, events, n);
-	dispatch(l, events, n, WATCH_FIRST);
-	dispatch(l, events, n, WATCH_USUAL);
-	dispatch(l, events, n, WATCH_LAST);
+	dispatch(events, n, WATCH_FIRST);
+	dispatch(events, n, WATCH_USUAL);
+	if (l->ops->before_last && has_last(events, n))
+		l->ops->before_last(l->ctx, l->now);
+	dispatch(events, n, WATCH_LAST);
 }
 
 static void

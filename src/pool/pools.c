@@ -116,8 +116,8 @@ pools_turn(struct pools *ps, mono_t now)
 	}
 }
 
-/* Where more is queued than they can take, what else comes does not matter to them: else
- * they might get in two writes, and wake up twice for, what would be one. */
+/* Where as much is queued as they can take, or more, what else comes does not matter to
+ * them: else they might get in two writes, and wake up twice for, what would be one. */
 void
 pools_feed(struct pools *ps, mono_t now)
 {
