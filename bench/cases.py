@@ -105,6 +105,7 @@ def against_floor(name, text, shape, *targets, workers=4, pipeline=1):
 
 UNPIPELINED = Shape(1, 32)
 PIPELINED = Shape(1, 1024)
+PIPELINES = Shape(4, 64)
 ONE = Shape(1, 1)
 LARGER = Shape(1, 256, 4096)
 LARGER_EACH = Shape(8, 32, 4096)
@@ -146,7 +147,7 @@ against_floor("pipelined", "2 workers, 128 jobs at each; 1,024 RUNs of 16 B outs
 @case("ping", at_least(0.8, of="PING"))
 def ping(folder, options):
     """redis-benchmark -c 4 -P 64: a RUN through 2 workers, 128 jobs at each, against a PING that
-    redis-server answers itself"""
+    redis-server answers itself; and the same RUNs by load, to preforkd and the floor"""
     with Sides(folder, options) as sides:
         server = sides.enter_context(preforkd(folder, 2, 128))
         sides.all["preforkd"] = redis_benchmark(
@@ -154,6 +155,8 @@ def ping(folder, options):
         redis = sides.enter_context(redis_server(folder))
         sides.all["PING"] = redis_benchmark(redis, options, 4, 64, "PING")
         sides.all["PING of preforkd"] = redis_benchmark(server.path, options, 4, 64, "PING")
+        sides.all["preforkd, load"] = server.side(PIPELINES, options)
+        sides.serve("floor, load", floor(folder, 2, 128), PIPELINES)
         yield sides.all
 
 
