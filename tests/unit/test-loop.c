@@ -127,15 +127,20 @@ on_tick(struct timer *t, mono_t now)
 }
 
 static void
+alone_until(mono_t now)
+{
+	longest_us = mono_since(now, alone) > longest_us ? mono_since(now, alone) : longest_us;
+	alone = now;
+}
+
+static void
 on_ticked(struct watch *w, uint32_t events)
 {
-	mono_t now = mono_now();
 	char c;
 
 	assert_true(events & EPOLLIN);
 	assert_int_equal(read(w->fd, &c, 1), 1);
-	longest_us = mono_since(now, alone) > longest_us ? mono_since(now, alone) : longest_us;
-	alone = now;
+	alone_until(mono_now());
 }
 
 static void
@@ -143,6 +148,7 @@ on_rest(void *ctx)
 {
 	(void)ctx;
 	rested = loop_now(l);
+	alone_until(rested); /* the tick of this turn has not been read */
 	loop_exit(l);
 }
 
