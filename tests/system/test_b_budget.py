@@ -320,7 +320,7 @@ def test_what_a_large_command_took_is_given_back(start, command):
     """Though there is a part of the next one, which would keep its buffer."""
     d = start(pool("p"), control={"client_memory": "32M", "user_memory": "64M"})
     before = rss(d)
-    for _ in range(20):
+    for _ in range(5):
         c = d.client()
         c.send_raw(encode(*command) + b"*1\r\n$4\r\nPI")
         assert "wrong number of arguments" in str(c.read())
