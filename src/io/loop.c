@@ -94,11 +94,9 @@ on_rest_due(struct timer *t, mono_t now)
 	l->ops->on_rest(l->ctx);
 }
 
-static void
-loop_stir(struct loop *l, const struct epoll_event *events, int n)
+void
+loop_stir(struct loop *l)
 {
-	if (n <= 0 || (n == 1 && events[0].data.ptr == &l->event_watch))
-		return;
 	l->stirred = l->now;
 	if (l->ops->on_rest && !timer_is_set(&l->rest))
 		timer_set(&l->timers, &l->rest, mono_add(l->now, LOOP_REST_US));
@@ -151,7 +149,8 @@ loop_batch(struct loop *l)
 		l->error = -errno;
 	l->again = false;
 	l->now = mono_now();
-	loop_stir(l, events, n);
+	if (n > 1 || (n == 1 && events[0].data.ptr != &l->event_watch))
+		loop_stir(l);
 	dispatch(events, n, WATCH_FIRST);
 	dispatch(events, n, WATCH_USUAL);
 	if (l->ops->before_last && has_last(events, n))

@@ -30,7 +30,8 @@ struct loop_ops {
 };
 
 /* Who is never left alone for so long rests, too, LOOP_RESTLESS_US after the last time. The
- * clock and signals alone are no batch: who rests is not woken for more of it. */
+ * clock and signals alone are no batch: who rests is not woken for more of it. Whoever lets
+ * go of much because of them says so with loop_stir(). */
 #define LOOP_REST_US (250 * USEC_PER_MSEC)
 #define LOOP_RESTLESS_US (10 * USEC_PER_SEC)
 
@@ -57,6 +58,9 @@ void loop_exit(struct loop *l);
 
 /* Have another turn at once, without waiting for an event. */
 void loop_again(struct loop *l);
+
+/* As if there had been a batch just now: on_rest() is to come. */
+void loop_stir(struct loop *l);
 
 /* The time at which the current batch of events began. */
 mono_t loop_now(const struct loop *l);

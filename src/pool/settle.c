@@ -178,6 +178,8 @@ settle_jobs(struct pool *p, mono_t now)
 	struct list *l;
 
 	settle_decided(p, now);
+	if (!list_empty(&p->overdue))
+		loop_stir(p->pools->loop);
 	while ((l = list_first(&p->overdue)))
 		unkeep(p, container_of(l, struct job, link));
 	while (p->finished_bytes > p->conf->job.keep_memory && (l = list_first(&p->finished)))

@@ -345,6 +345,20 @@ def test_what_jobs_took_is_given_back_at_rest(start):
     lib.poll(lambda: rss(d) - before < 2 * MIB, "it is given back")
 
 
+@pytest.mark.skipif(lib.SANITIZED, reason="memory is not as it is")
+def test_what_was_kept_is_given_back_when_it_is_forgotten(start):
+    """Though nothing has come since."""
+    d = start(pool("p", job={"keep": "4s"}))
+    d.cmd("RUN", "p", "echo warm")
+    before = rss(d)
+    c = d.client()
+    ids = c.pipeline([("SUBMIT", "p", b"echo " + b"x" * 16379)] * 700)
+    d.wait_pool("p", "all are done", lambda p: p["done"] == 701)
+    assert rss(d) - before > 10 * MIB
+    lib.poll(lambda: rss(d) - before < 2 * MIB, "it is given back")
+    assert c.cmd("RESULT", ids[0]).code == "NOJOB"
+
+
 def test_subscriptions_of_all_connections_of_a_user(start):
     """A quarter of the user's budget; what one gives back another can have."""
     p = pool("p", job={"max_payload": "16K"})
