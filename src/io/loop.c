@@ -36,6 +36,7 @@ struct loop {
 	struct timer rest;
 	mono_t stirred; /* by the last batch */
 	mono_t rested;	/* last time */
+	mono_t tired;	/* not again before, for what it took */
 };
 
 /* All that sd-event has to tell; and have it watch for what it was set to. */
@@ -90,8 +91,13 @@ on_rest_due(struct timer *t, mono_t now)
 		timer_set(&l->timers, t, quiet);
 		return;
 	}
-	l->rested = now;
+	if (mono_before(now, l->tired)) {
+		timer_set(&l->timers, t, l->tired);
+		return;
+	}
 	l->ops->on_rest(l->ctx);
+	l->rested = mono_now();
+	l->tired = mono_add(l->rested, LOOP_REST_COST * mono_since(l->rested, now));
 }
 
 void

@@ -31,9 +31,11 @@ struct loop_ops {
 
 /* Who is never left alone for so long rests, too, LOOP_RESTLESS_US after the last time. The
  * clock and signals alone are no batch: who rests is not woken for more of it. Whoever lets
- * go of much because of them says so with loop_stir(). */
+ * go of much because of them says so with loop_stir(). To rest takes at most one part in
+ * LOOP_REST_COST of the time: with a large heap in pieces it may be long, and nobody is heard. */
 #define LOOP_REST_US (250 * USEC_PER_MSEC)
 #define LOOP_RESTLESS_US (10 * USEC_PER_SEC)
+#define LOOP_REST_COST 100
 
 /* Of what is ready at the same time. */
 enum watch_order { WATCH_USUAL, WATCH_FIRST, WATCH_LAST };

@@ -217,6 +217,42 @@ test_rests_though_restless(void **state)
 	assert_true(us >= 0);
 }
 
+static unsigned rests;
+
+static void
+on_long_rest(void *ctx)
+{
+	(void)ctx;
+	rests++;
+	usleep(50000);
+}
+
+/* Who needs long for it is not at it whenever somebody has asked a little thing. */
+static void
+test_rests_seldom_where_it_is_long(void **state)
+{
+	static const struct loop_ops ops = {.on_turn = on_no_turn, .on_rest = on_long_rest};
+	static struct timer end;
+
+	(void)state;
+	tick_us = LOOP_REST_US * 2;
+	tick.on_due = on_tick;
+	end.on_due = on_end;
+	assert_int_equal(loop_new(&ops, NULL, (const int[]){0}, &l), 0);
+	assert_int_equal(pipe(ticked.fds), 0);
+	assert_int_equal(watch_add(l, &ticked.watch, ticked.fds[0], EPOLLIN, on_ticked), 0);
+	timer_set(loop_timers(l), &tick, mono_now());
+	timer_set(loop_timers(l), &end, mono_add(mono_now(), LOOP_REST_US * 14));
+	assert_int_equal(loop_run(l), 0);
+	assert_int_equal(rests, 1);
+	timer_clear(loop_timers(l), &tick);
+	timer_clear(loop_timers(l), &end);
+	watch_remove(l, &ticked.watch);
+	close(ticked.fds[0]);
+	close(ticked.fds[1]);
+	loop_free(l);
+}
+
 int
 main(void)
 {
@@ -225,6 +261,7 @@ main(void)
 		cmocka_unit_test(test_nothing_before_the_last),
 		cmocka_unit_test(test_rests),
 		cmocka_unit_test(test_rests_though_restless),
+		cmocka_unit_test(test_rests_seldom_where_it_is_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
