@@ -42,6 +42,7 @@ void
 queue_remove(struct queue *q, struct job *j)
 {
 	list_remove(&j->link);
+	q->passed -= j->parked;
 	j->parked = false;
 	q->count--;
 	q->bytes -= j->payload_len;
@@ -79,6 +80,7 @@ queue_park(struct queue *q, struct job *j)
 	list_remove(&j->link);
 	list_append(&q->parked, &j->link);
 	j->parked = true;
+	q->passed++;
 }
 
 void
@@ -89,6 +91,7 @@ queue_unpark(struct queue *q, struct job *j)
 	list_remove(&j->link);
 	list_prepend(&q->jobs, &j->link);
 	j->parked = false;
+	q->passed--;
 }
 
 void

@@ -13,6 +13,7 @@ struct queue {
 	uint64_t count;
 	struct list jobs;
 	struct list parked; /* jobs that are passed over; counted as the others are */
+	uint64_t passed;    /* of count: how many those are */
 	uint64_t bytes;	    /* of payload */
 };
 

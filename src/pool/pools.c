@@ -124,7 +124,7 @@ pools_feed(struct pools *ps, mono_t now)
 	list_foreach(it, next, &ps->woken) {
 		struct pool *p = container_of(it, struct pool, woken);
 
-		if (!p->room || p->queue.count < p->room)
+		if (!p->room || p->queue.count - p->queue.passed < p->room)
 			continue;
 		list_remove(it);
 		pool_pump(p, now);

@@ -28,7 +28,7 @@ struct row {
 static unsigned
 row_length(const struct pool *p)
 {
-	uint64_t most = p->up ? 2 * p->queue.count / p->up : 0;
+	uint64_t most = p->up ? 2 * (p->queue.count - p->queue.passed) / p->up : 0;
 	unsigned length = most < p->stint ? (unsigned)most : p->stint;
 
 	return length ? length : 1;

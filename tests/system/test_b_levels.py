@@ -208,6 +208,27 @@ def test_short_jobs_that_come_at_once_go_to_one_worker(start):
     )
 
 
+def test_jobs_that_are_passed_over_make_no_worker_s_part_larger(start):
+    """Nobody takes their results; of eight others no worker of four has more than four."""
+    d = start(
+        filter_pool("p", "cat", pipeline=8, one_to_one=True, workers=4, job={"max_payload": "64K"}),
+        control={"client_memory": "128K"},
+    )
+    c, full = d.client(), d.client()
+    d.cmd("PAUSE", "p")
+    full.send_raw(lib.encode("RUN", "p", b"x" * 60000) * 100)
+    d.wait_pool("p", "all are queued", lambda p: p["queued"] == 100)
+    d.cmd("RESUME", "p")
+    d.wait_pool("p", "some are parked", lambda p: p["queued"] > 40 and p["running"] == 0)
+
+    def at_once(n):
+        return done_by_each(d, lambda: c.pipeline([("RUN", "p", "x%d" % i) for i in range(n)]))
+
+    lib.poll(lambda: max(at_once(16)) >= 8, "they are known to be short")
+    for _ in range(10):
+        assert max(at_once(8)) <= 4
+
+
 def test_long_jobs_that_come_at_once_go_to_all_workers(start):
     d = start(pool("p", pipeline=16, workers=2))
     c = d.client()

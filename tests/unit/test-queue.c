@@ -104,6 +104,35 @@ test_remove(void **state)
 	pop(&q, 0);
 }
 
+/* Those that are passed over are in it, and are known to be. */
+static void
+test_passed(void **state)
+{
+	struct queue q;
+	struct job *j[4];
+
+	(void)state;
+	queue_init(&q);
+	for (unsigned i = 0; i < 4; i++)
+		queue_push(&q, j[i] = make(i, 1));
+	for (unsigned i = 0; i < 3; i++)
+		queue_park(&q, j[i]);
+	assert_int_equal(q.count, 4);
+	assert_int_equal(q.passed, 3);
+	queue_unpark(&q, j[0]);
+	queue_unpark(&q, j[0]);
+	assert_int_equal(q.passed, 2);
+	queue_remove(&q, j[1]);
+	job_free(j[1]);
+	assert_int_equal(q.passed, 1);
+	pop(&q, 0);
+	pop(&q, 3);
+	assert_int_equal(q.count, 1);
+	queue_unpark_all(&q);
+	assert_int_equal(q.passed, 0);
+	pop(&q, 2);
+}
+
 #define MAX UINT64_MAX
 
 static void
@@ -200,6 +229,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty), cmocka_unit_test(test_first_in_first_out),
 		cmocka_unit_test(test_front), cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_passed),
 		cmocka_unit_test(test_room),  cmocka_unit_test(test_random),
 	};
 
