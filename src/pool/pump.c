@@ -75,7 +75,7 @@ speaks_unasked(struct worker *w)
 	}
 	if (w->broken)
 		worker_shelve(w);
-	return w->broken;
+	return !w->load_room; /* broken, or the read has shown that it has gone */
 }
 
 /* The queue's head; jobs whose results nobody takes are passed over. */

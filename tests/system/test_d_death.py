@@ -48,6 +48,34 @@ def test_death_half_way_through_a_frame(crash):
     assert d.reply.code == "CRASHED"
 
 
+EARLY = (
+    "import os, select, time; select.select([0], [], []); "
+    "os.write(1, b'OK early' + bytes([10]) + b'LOG not the whole'); time.sleep(3600)"
+)
+
+
+def test_death_that_is_seen_when_a_job_is_given(start):
+    """It has left unread what it answered, and half a line; of its end the loop has not heard,
+    for more clients than it looks at in a turn had something to say before."""
+    early = pool("p", "/usr/bin/python3", "-c", EARLY, job={"grace": "100ms"})
+    d = start(early, control={"max_clients": 1000})
+    assert d.cmd("RUN", "p", "x") == b"early"
+    (w,) = d.workers("p")
+    clients = [d.client() for _ in range(600)]
+    assert {c.cmd("PING") for c in clients} == {"PONG"}
+    os.kill(d.pid, signal.SIGSTOP)
+    lib.poll(lambda: lib.proc_status(d.pid)["State"].startswith("T"), "it is stopped")
+    clients[0].send("RUN", "p", "y")
+    for c in clients[1:]:
+        c.send("PING")
+    os.kill(w["pid"], signal.SIGKILL)
+    lib.poll(lambda: lib.proc_status(w["pid"])["State"].startswith("Z"), "it is dead")
+    os.kill(d.pid, signal.SIGCONT)
+    assert {c.read() for c in clients[1:]} == {"PONG"}
+    assert clients[0].read() == b"early"
+    assert d.pool("p")["crashed"] == 0
+
+
 def test_frame_worker_dies(start):
     d = start(pool("p", script("frame.py"), protocol="frame", pipeline=4))
     clients = [d.client() for _ in range(3)]
