@@ -227,10 +227,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_empty), cmocka_unit_test(test_first_in_first_out),
-		cmocka_unit_test(test_front), cmocka_unit_test(test_remove),
-		cmocka_unit_test(test_passed),
-		cmocka_unit_test(test_room),  cmocka_unit_test(test_random),
+		cmocka_unit_test(test_empty),  cmocka_unit_test(test_first_in_first_out),
+		cmocka_unit_test(test_front),  cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_passed), cmocka_unit_test(test_room),
+		cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
