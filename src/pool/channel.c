@@ -109,7 +109,7 @@ worker_give(struct worker *w, struct job *j, mono_t now)
 	struct job_run *run = job_need_run(j);
 	struct flight *f = flight_at(w, w->count);
 
-	assert(w->count <= w->mask);
+	assert(w->load_room && w->count <= w->mask);
 	run->worker = w->index;
 	run->pid = w->proc.pid;
 	run->started = MONO_NEVER;
@@ -362,7 +362,7 @@ on_answers(struct worker *w, uint64_t n, mono_t now)
 {
 	struct pool *p = w->pool;
 
-	p->stint = stint_next(p->stint, n, mono_since(now, w->since), w->capacity);
+	p->stint = stint_next(p->stint, n, mono_since(now, w->since), w->conf->pipeline);
 	w->since = now;
 	pool_wake(p);
 }
