@@ -350,7 +350,7 @@ FULL = """run_as = {{ user = "{0}"; }}; }},
 
 @case("flood", at_most(3, figure="p99 us", of="alone"),
       at_most(3, figure="p99 us", of="alone", side="RUNs refused"),
-      at_most(256, figure="KiB more"), at_most(256, figure="KiB more", side="RUNs refused"))
+      at_most(1024, figure="KiB more"), at_most(1024, figure="KiB more", side="RUNs refused"))
 def flood(folder, options):
     """a bystander that RUNs one job at a time, beside a client that sends PINGs, or RUNs that a
     full queue refuses, as fast as it can"""

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define STINT_US 200
+#define STINT_US 300
 
 /* The next stint, 1 … max, after a worker has done so many jobs within us. */
 unsigned stint_next(unsigned stint, uint64_t done, int64_t us, unsigned max);
