@@ -15,9 +15,9 @@
 void
 mem_keep_freed(void)
 {
-	/* With the first, the second is 128 KiB and grows no more by itself. */
-	mallopt(M_TRIM_THRESHOLD, KEPT);
-	mallopt(M_MMAP_THRESHOLD, MAPPED);
+	/* With the second alone, the first would be 128 KiB, and grow no more by itself. */
+	if (mallopt(M_MMAP_THRESHOLD, MAPPED))
+		mallopt(M_TRIM_THRESHOLD, KEPT);
 }
 
 void

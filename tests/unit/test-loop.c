@@ -167,25 +167,21 @@ on_no_turn(void *ctx, mono_t now)
 	(void)now;
 }
 
-/* How long it took to rest, or -1: it did not for seconds seconds. First it is left alone
- * for first_us, then only as long as every_us. */
-static int64_t
-rests_after(int64_t first_us, int64_t every_us, int64_t seconds)
+/* For so long at most, and with so long between two things that come. */
+static void
+run_ticking(const struct loop_ops *ops, int64_t first_us, int64_t every_us, int64_t end_us)
 {
-	static const struct loop_ops ops = {.on_turn = on_no_turn, .on_rest = on_rest};
-	static struct timer end;
+	struct timer end = {.on_due = on_end};
 
-	rested = MONO_NEVER;
 	started = alone = mono_now();
 	longest_us = 0;
 	tick_us = every_us;
 	tick.on_due = on_tick;
-	end.on_due = on_end;
-	assert_int_equal(loop_new(&ops, NULL, (const int[]){0}, &l), 0);
+	assert_int_equal(loop_new(ops, NULL, (const int[]){0}, &l), 0);
 	assert_int_equal(pipe(ticked.fds), 0);
 	assert_int_equal(watch_add(l, &ticked.watch, ticked.fds[0], EPOLLIN, on_ticked), 0);
 	timer_set(loop_timers(l), &tick, mono_add(started, first_us));
-	timer_set(loop_timers(l), &end, mono_add(started, seconds * USEC_PER_SEC));
+	timer_set(loop_timers(l), &end, mono_add(started, end_us));
 	assert_int_equal(loop_run(l), 0);
 	timer_clear(loop_timers(l), &tick);
 	timer_clear(loop_timers(l), &end);
@@ -193,6 +189,16 @@ rests_after(int64_t first_us, int64_t every_us, int64_t seconds)
 	close(ticked.fds[0]);
 	close(ticked.fds[1]);
 	loop_free(l);
+}
+
+/* How long it took to rest, or -1: it did not for so many seconds. */
+static int64_t
+rests_after(int64_t first_us, int64_t every_us, int64_t seconds)
+{
+	static const struct loop_ops ops = {.on_turn = on_no_turn, .on_rest = on_rest};
+
+	rested = MONO_NEVER;
+	run_ticking(&ops, first_us, every_us, seconds * USEC_PER_SEC);
 	return mono_is_never(rested) ? -1 : mono_since(rested, started);
 }
 
@@ -232,25 +238,10 @@ static void
 test_rests_seldom_where_it_is_long(void **state)
 {
 	static const struct loop_ops ops = {.on_turn = on_no_turn, .on_rest = on_long_rest};
-	static struct timer end;
 
 	(void)state;
-	tick_us = LOOP_REST_US * 2;
-	tick.on_due = on_tick;
-	end.on_due = on_end;
-	assert_int_equal(loop_new(&ops, NULL, (const int[]){0}, &l), 0);
-	assert_int_equal(pipe(ticked.fds), 0);
-	assert_int_equal(watch_add(l, &ticked.watch, ticked.fds[0], EPOLLIN, on_ticked), 0);
-	timer_set(loop_timers(l), &tick, mono_now());
-	timer_set(loop_timers(l), &end, mono_add(mono_now(), LOOP_REST_US * 14));
-	assert_int_equal(loop_run(l), 0);
+	run_ticking(&ops, 0, 2 * LOOP_REST_US, 14 * LOOP_REST_US);
 	assert_int_equal(rests, 1);
-	timer_clear(loop_timers(l), &tick);
-	timer_clear(loop_timers(l), &end);
-	watch_remove(l, &ticked.watch);
-	close(ticked.fds[0]);
-	close(ticked.fds[1]);
-	loop_free(l);
 }
 
 int
