@@ -43,7 +43,10 @@ def test_socket_alone():
     r = boot(
         "preforkd.socket",
         "systemctl is-active preforkd.service || true; systemctl is-active preforkd.socket;"
-        " preforkctl run echo first; echo; systemctl is-active preforkd.service",
+        " preforkctl run echo first; echo;"
+        # it answers before it is known to be ready
+        " while [ $(systemctl is-active preforkd.service) = activating ]; do sleep 0.1; done;"
+        " systemctl is-active preforkd.service",
     )
     assert r.stdout.decode().split() == ["inactive", "active", "first", "active"], r
 
