@@ -572,12 +572,12 @@ class Daemon:
         poll(lambda: not marked(self.mark), "no orphans: %s" % marked(self.mark))
 
     def settle(self, fds=True):
-        """All clients hung up: no zombie, and the descriptors of the start."""
+        """All clients hung up: no zombie, and the descriptors of the start; or it ends just now."""
         self.hang_up()
         poll(lambda: not children(self.pid, "Z"), "no zombies")
         if fds and self.fds is not None:
             poll(
-                lambda: fd_count(self.pid) == self.fds,
+                lambda: self.proc.poll() is not None or fd_count(self.pid) == self.fds,
                 "the descriptors of the start (%d): %s" % (self.fds, self.list_fds()),
             )
 
@@ -595,6 +595,7 @@ class Daemon:
         """The ordinary end, with what must be true at every end."""
         if self.proc.poll() is None:
             self.settle(fds)
+        if self.proc.poll() is None:
             self.send_signal(sig)
         assert self.wait() == 0, "exit status %d" % self.proc.returncode
         self.gone()
