@@ -195,7 +195,7 @@ def done_by_each(d, do):
 
 
 def test_short_jobs_that_come_at_once_go_to_one_worker(start):
-    """Once the pool knows that they are short; of a long one's, nobody has two."""
+    """Once the pool knows that they are short; before, each goes to the one with the fewest."""
     d = start(filter_pool("p", "cat", pipeline=16, one_to_one=True, workers=2))
     c = d.client()
 

@@ -167,7 +167,7 @@ on_no_turn(void *ctx, mono_t now)
 	(void)now;
 }
 
-/* For so long at most, and with so long between two things that come. */
+/* Until end_us: something comes after first_us, and then every every_us. */
 static void
 run_ticking(const struct loop_ops *ops, int64_t first_us, int64_t every_us, int64_t end_us)
 {
